@@ -1,0 +1,81 @@
+// Turns bytes into payloads: salt, commitment, object in the store. Objects are durable before any entry names them; a crash
+// afterwards leaves an unreferenced object at worst.
+
+import { createReadStream } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { newSalt, payloadCommitment, sha256, sha256Hex } from '../core/digest.ts';
+import type { Id } from '../core/ids.ts';
+import type { PayloadFacts } from '../ledger/projection.ts';
+import type { ObjectWriter } from '../store/objects.ts';
+
+export type PayloadOwner = { readonly record: Id } | { readonly run: Id };
+
+export interface StoredPayload extends PayloadFacts {
+  readonly commitment: string;
+  /** The store's version id, or null. */
+  readonly version: string | null;
+}
+
+export interface PayloadDescription {
+  readonly owner: PayloadOwner;
+  readonly role: string;
+  readonly contentType: string;
+  /** Disclosure seed, on snapshot documents. */
+  readonly seed?: Buffer;
+}
+
+/** Stores bytes as a new payload under a fresh salt. @returns when it is durable */
+export async function storePayload(
+  store: ObjectWriter,
+  bytes: Uint8Array,
+  description: PayloadDescription,
+): Promise<StoredPayload> {
+  const salt = newSalt();
+  const digest = sha256(bytes);
+  const commitment = payloadCommitment(salt, digest);
+  const object = await store.put(commitment, { bytes }, objectDescription(salt, description));
+  return {
+    commitment,
+    salt,
+    sha256: digest.toString('hex'),
+    length: bytes.length,
+    contentType: description.contentType,
+    version: object.version,
+  };
+}
+
+/** Stores a finished file as a new payload. @param sha256InHex digest of the file, checked again while it is read here */
+export async function storePayloadFile(
+  store: ObjectWriter,
+  file: { path: string; length: number; sha256: string },
+  description: PayloadDescription,
+): Promise<StoredPayload> {
+  const salt = newSalt();
+  const digest = createHash('sha256');
+  for await (const chunk of createReadStream(file.path)) digest.update(chunk as Buffer);
+  const sha = digest.digest();
+  if (sha.toString('hex') !== file.sha256) throw new Error(`the spooled file ${file.path} changed while it was stored`);
+  const commitment = payloadCommitment(salt, sha);
+  const object = await store.put(commitment, { file: file.path, length: file.length }, objectDescription(salt, description));
+  return {
+    commitment,
+    salt,
+    sha256: file.sha256,
+    length: file.length,
+    contentType: description.contentType,
+    version: object.version,
+  };
+}
+
+function objectDescription(salt: Buffer, description: PayloadDescription) {
+  const metadata: Record<string, string> = { salt: salt.toString('hex'), role: description.role };
+  if ('record' in description.owner) metadata.record = description.owner.record;
+  else metadata.run = description.owner.run;
+  if (description.seed !== undefined) metadata.seed = description.seed.toString('hex');
+  return { contentType: description.contentType, metadata };
+}
+
+/** @returns the digest that decides whether content changed: of the comparison value's canonical JSON */
+export function contentDigest(canonical: Uint8Array): string {
+  return sha256Hex(canonical);
+}

@@ -1,0 +1,288 @@
+// One run of one source: reads the collector's events to their end, keeps account of everything asked and received, and closes
+// with a run report and one entry. What happens to a page's items is in page.ts, to unseen items in missing.ts.
+
+import { createWriteStream } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { sql } from 'kysely';
+import { canonicalText, type Json } from '../core/canonical.ts';
+import { type Clock, instantText } from '../core/clock.ts';
+import { MunimentError, ServiceError } from '../core/errors.ts';
+import { type Id, newId } from '../core/ids.ts';
+import type { DatabaseHandle } from '../db/database.ts';
+import type { Ledger } from '../ledger/append.ts';
+import type { RunReportHead } from '../ledger/documents.ts';
+import type { CollectorEvent, Collector, Exchange, Problem } from '../sources/collector.ts';
+import { CollectError } from '../sources/collect-error.ts';
+import type { ObjectStore } from '../store/objects.ts';
+import type { SourceName } from './documents.ts';
+import { lookUpUnseen } from './missing.ts';
+import { capturePage } from './page.ts';
+import { storePayload, storePayloadFile, type StoredPayload } from './payloads.ts';
+
+export interface CaptureContext {
+  readonly database: DatabaseHandle;
+  readonly store: ObjectStore;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  /** Account id that the entries name. */
+  readonly actor: Id;
+  /** A directory for spooled media and reports; made and emptied per run. */
+  readonly spool: string;
+}
+
+export interface RunCounts {
+  seen: number;
+  captured: number;
+  changed: number;
+  missing: number;
+  restored: number;
+  media: number;
+  rejected: number;
+}
+
+export interface RunError {
+  readonly code: string;
+  readonly message: string;
+  readonly subject: string | null;
+}
+
+/** State of a run while it goes on; page.ts and missing.ts add to it. */
+export interface RunProgress {
+  readonly id: Id;
+  readonly source: SourceName;
+  readonly collector: Collector;
+  readonly spool: string;
+  readonly signal: AbortSignal;
+  readonly counts: RunCounts;
+  readonly errors: RunError[];
+  readonly quarantined: { commitment: string; sha256: string; length: number; reason: string; payload: StoredPayload }[];
+  requests: number;
+  bytes: number;
+}
+
+export interface RunOutcome {
+  readonly source: string;
+  readonly run: Id | null;
+  readonly status: 'complete' | 'partial' | 'failed';
+  readonly seen: number;
+  readonly captured: number;
+  readonly changed: number;
+  readonly missing: number;
+  readonly restored: number;
+  readonly media: number;
+  readonly errors: { code: string; message: string }[];
+}
+
+/** Errors kept in a report; beyond that only their number grows. */
+const ERRORS_KEPT = 500;
+
+export function noteProblem(run: RunProgress, problem: Problem): void {
+  if (run.errors.length < ERRORS_KEPT) run.errors.push({ ...problem });
+  else if (run.errors.length === ERRORS_KEPT) {
+    run.errors.push({ code: 'more', message: `More than ${ERRORS_KEPT} errors; the rest is not listed.`, subject: null });
+  }
+}
+
+export function noteExchange(run: RunProgress, exchange: Exchange): void {
+  run.requests += 1;
+  run.bytes += exchange.bodyLength;
+}
+
+/**
+ * Runs a source once. A failing platform is told in the outcome; a failing database or store is thrown.
+ * @param onProgress called after each page, for people who wait
+ */
+export async function captureSource(
+  context: CaptureContext,
+  source: SourceName,
+  collector: Collector,
+  options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
+): Promise<RunOutcome> {
+  const lock = await context.database.pool.connect();
+  let broken: Error | undefined;
+  lock.on('error', (error: Error) => {
+    broken = error;
+  });
+  try {
+    const { rows } = await lock.query<{ got: boolean }>(
+      "SELECT pg_try_advisory_lock(7302, ('x' || substr(md5($1), 1, 8))::bit(32)::int) AS got",
+      [source.id],
+    );
+    if (rows[0]?.got !== true) return busy(source);
+    return await runLocked(context, source, collector, options);
+  } finally {
+    // The session's lock goes with the connection, so the connection does not go back to the pool.
+    lock.release(broken ?? true);
+  }
+}
+
+function busy(source: SourceName): RunOutcome {
+  const message = `another run of ${source.name} is going on; this one did not start`;
+  return outcomeOf(source, null, 'failed', { seen: 0, captured: 0, changed: 0, missing: 0, restored: 0, media: 0, rejected: 0 }, [
+    { code: 'busy', message, subject: null },
+  ]);
+}
+
+function outcomeOf(source: SourceName, run: Id | null, status: RunOutcome['status'], counts: RunCounts, errors: readonly RunError[]): RunOutcome {
+  const { rejected: _, ...shown } = counts;
+  return { source: source.name, run, status, ...shown, errors: errors.map(({ code, message }) => ({ code, message })) };
+}
+
+async function runLocked(
+  context: CaptureContext,
+  source: SourceName,
+  collector: Collector,
+  options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
+): Promise<RunOutcome> {
+  const id = newId(context.clock.now());
+  const startedAt = instantText(context.clock.now());
+  const run: RunProgress = {
+    id,
+    source,
+    collector,
+    spool: join(context.spool, id),
+    signal: options.signal,
+    counts: { seen: 0, captured: 0, changed: 0, missing: 0, restored: 0, media: 0, rejected: 0 },
+    errors: [],
+    quarantined: [],
+    requests: 0,
+    bytes: 0,
+  };
+  await mkdir(run.spool, { recursive: true });
+  try {
+    const state = await context.database.db.selectFrom('source_states').select('state').where('source_id', '=', source.id).executeTakeFirst();
+    const reported: Record<string, number> = {};
+    let end: Extract<CollectorEvent, { type: 'end' }> | null = null;
+    try {
+      for await (const event of collector.collect({ state: (state?.state ?? null) as Json, signal: options.signal })) {
+        if (event.type === 'page') {
+          noteExchange(run, event.exchange);
+          await capturePage(context, run, event.sightings, event.rejected);
+          options.onProgress?.(run.counts);
+        } else if (event.type === 'problem') noteProblem(run, event.problem);
+        else if (event.type === 'reported') reported[event.what] = event.count;
+        else end = event;
+        if (options.signal.aborted) break;
+      }
+      if (end?.coverage === 'all' && run.errors.length === 0) await lookUpUnseen(context, run);
+    } catch (error) {
+      noteProblem(run, problemOf(error, options.signal));
+    }
+    if (options.signal.aborted && !run.errors.some((e) => e.code === 'interrupted')) noteProblem(run, interrupted());
+    const ended = end !== null && !options.signal.aborted;
+    const seen = await context.database.db
+      .selectFrom('sightings')
+      .select((count) => count.fn.countAll<number>().as('n'))
+      .where('source_id', '=', source.id)
+      .where('run_id', '=', id)
+      .executeTakeFirstOrThrow();
+    run.counts.seen = Number(seen.n);
+    const status = ended && run.errors.length === 0 ? 'complete' : run.requests > 0 && (ended || run.counts.seen > 0) ? 'partial' : 'failed';
+    const head: RunReportHead = {
+      v: 'muniment/v1/run',
+      run: id,
+      source: { id: source.id, name: source.name },
+      collector: collector.collectorVersion,
+      startedAt,
+      finishedAt: instantText(context.clock.now()),
+      status,
+      coverage: end?.coverage ?? 'none',
+      requests: run.requests,
+      bytes: run.bytes,
+      reported,
+      counts: { ...run.counts },
+      errors: run.errors.map((e) => ({ ...e })),
+    };
+    await finish(context, run, head, status === 'complete' && end !== null ? end.state : undefined);
+    return outcomeOf(source, id, status, run.counts, run.errors);
+  } finally {
+    await rm(run.spool, { recursive: true, force: true });
+  }
+}
+
+function interrupted(): Problem {
+  return { code: 'interrupted', message: 'The run was stopped before its end; the next run goes on from what is stored.', subject: null } as unknown as Problem;
+}
+
+/** A platform's failure belongs in the report; anything else is ours and is thrown. */
+function problemOf(error: unknown, signal: AbortSignal): Problem {
+  if (error instanceof CollectError) return error.problem;
+  if (signal.aborted && !(error instanceof MunimentError)) return interrupted();
+  throw error;
+}
+
+/** Writes the report from the sightings of this run, streaming, then the entry that closes the run. */
+async function finish(context: CaptureContext, run: RunProgress, head: RunReportHead, state: Json | undefined): Promise<void> {
+  const path = join(run.spool, 'report.jsonl');
+  const file = await writeReport(context, run, head, path);
+  const description = { owner: { run: run.id }, role: 'report', contentType: 'application/jsonl' } as const;
+  const report = await storePayloadFile(context.store, { path, ...file }, description);
+  const facts = new Map<string, StoredPayload>([[report.commitment, report]]);
+  for (const quarantined of run.quarantined) facts.set(quarantined.commitment, quarantined.payload);
+  await context.ledger.write(context.actor, async (batch) => {
+    batch.add(
+      { type: 'run.finished', run: run.id, source: run.source.id, status: head.status, report: report.commitment },
+      { quarantined: run.quarantined, facts: (commitment) => known(facts, commitment) },
+    );
+    await recordVersions(batch.tx, facts.values());
+    if (state !== undefined) {
+      await batch.tx
+        .insertInto('source_states')
+        .values({ source_id: run.source.id, state: canonicalText(state), run_id: run.id })
+        .onConflict((conflict) => conflict.column('source_id').doUpdateSet({ state: canonicalText(state), run_id: run.id }))
+        .execute();
+    }
+  });
+}
+
+async function writeReport(context: CaptureContext, run: RunProgress, head: RunReportHead, path: string): Promise<{ length: number; sha256: string }> {
+  const out = createWriteStream(path, { flags: 'wx', mode: 0o600 });
+  const digest = createHash('sha256');
+  let length = 0;
+  const line = async (value: Json): Promise<void> => {
+    const bytes = Buffer.from(`${canonicalText(value)}\n`);
+    digest.update(bytes);
+    length += bytes.length;
+    if (!out.write(bytes)) await new Promise<void>((resolve, reject) => out.once('drain', resolve).once('error', reject));
+  };
+  await line(head as unknown as Json);
+  let after = '00000000-0000-0000-0000-000000000000';
+  while (true) {
+    const { rows } = await sql<{ record_id: string; seen_at: string; observations: string }>`
+      SELECT record_id, seen_at, observations FROM sightings
+      WHERE source_id = ${run.source.id} AND run_id = ${run.id} AND record_id > ${after} ORDER BY record_id LIMIT 1000`.execute(context.database.db);
+    for (const row of rows) await line({ record: row.record_id, at: row.seen_at, observations: JSON.parse(row.observations) as Json });
+    if (rows.length < 1000) break;
+    after = (rows.at(-1) as { record_id: string }).record_id;
+  }
+  for (const { commitment, sha256, length: size, reason } of run.quarantined) {
+    await line({ quarantine: { commitment, sha256, length: size, reason: reason.toWellFormed() } });
+  }
+  await new Promise<void>((resolve, reject) => {
+    out.once('error', reject);
+    out.end(() => resolve());
+  });
+  return { length, sha256: digest.digest('hex') };
+}
+
+/** @returns the facts of a payload that this code has just stored. @throws when it has not */
+export function known(facts: ReadonlyMap<string, StoredPayload>, commitment: string): StoredPayload {
+  const found = facts.get(commitment);
+  if (found === undefined) throw new ServiceError(`payload ${commitment} was named before it was stored`);
+  return found;
+}
+
+/** Keeps the store's version ids, where the store has any. */
+export async function recordVersions(tx: Parameters<Parameters<Ledger['write']>[1]>[0]['tx'], payloads: Iterable<StoredPayload>): Promise<void> {
+  const rows = [...payloads].flatMap((p) => (p.version === null ? [] : [{ commitment: p.commitment, version: p.version }]));
+  if (rows.length > 0) await tx.insertInto('payload_versions').values(rows).onConflict((c) => c.doNothing()).execute();
+}
+
+/** Keeps bytes that could not be cut or read as an item, owned by the run. */
+export async function quarantine(context: CaptureContext, run: RunProgress, bytes: Uint8Array, reason: string): Promise<void> {
+  const payload = await storePayload(context.store, bytes, { owner: { run: run.id }, role: 'quarantine', contentType: 'application/octet-stream' });
+  run.counts.rejected += 1;
+  run.quarantined.push({ commitment: payload.commitment, sha256: payload.sha256, length: payload.length, reason, payload });
+}

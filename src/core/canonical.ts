@@ -1,0 +1,20 @@
+// The one canonical JSON of Muniment: RFC 8785 (JCS). Everything that is hashed or signed as JSON goes through here.
+
+import canonicalize from 'canonicalize';
+
+/** What can stand in canonical JSON here. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/** @returns the RFC 8785 text of a value. @throws TypeError on lone surrogates, NaN, Infinity or undefined. */
+export function canonicalText(value: Json): string {
+  const text = canonicalize(value);
+  if (text === undefined) throw new TypeError('undefined has no canonical JSON');
+  return text;
+}
+
+/** @returns the RFC 8785 bytes (UTF-8) of a value. @throws TypeError as {@link canonicalText}. */
+export function canonicalBytes(value: Json): Buffer {
+  const text = canonicalText(value);
+  if (!text.isWellFormed()) throw new TypeError('a lone surrogate has no UTF-8 and so no canonical JSON');
+  return Buffer.from(text, 'utf8');
+}

@@ -1,0 +1,60 @@
+// The shapes of an archive's settings once `muniment.yaml` has been read and checked (src/config.ts does that). Code takes
+// these values; it never reads the file or the environment itself.
+
+/** A row of a dated table: from this civil date on, the fiscal year starts on this month and day ("MM-DD"). */
+export interface FiscalYearRule {
+  readonly from: string;
+  readonly starts: string;
+}
+
+export interface ArchiveSettings {
+  readonly name: string;
+  readonly origin: string;
+  /** IANA zone: civil dates of policy are dates there. */
+  readonly timezone: string;
+  readonly fiscalYear: readonly FiscalYearRule[];
+}
+
+export interface LockSettings {
+  readonly mode: 'GOVERNANCE' | 'COMPLIANCE';
+  /** ISO 8601 period of the rolling lock, e.g. P90D. */
+  readonly horizon: string;
+}
+
+export type StoreSettings =
+  | { readonly provider: 'directory'; readonly path: string }
+  | {
+      readonly provider: 's3';
+      readonly bucket: string;
+      readonly region: string;
+      readonly endpoint: string | null;
+      readonly prefix: string;
+      readonly lock: LockSettings | 'none';
+    };
+
+interface CommonSourceSettings {
+  readonly id: string;
+  /** Cron expression in the archive's zone, or null: only by hand. */
+  readonly schedule: string | null;
+  /** A person vouches by name that the claimed dates of this source may anchor retention clocks. */
+  readonly confirmDates: { readonly by: string; readonly on: string } | null;
+}
+
+export interface BlueskySettings extends CommonSourceSettings {
+  readonly platform: 'bluesky';
+  /** A handle or a DID. */
+  readonly account: string;
+  /** The AppView's origin. */
+  readonly service: string;
+  /** The PLC directory's origin, which resolves did:plc. */
+  readonly directory: string;
+  /** The account's repository server; null: as its DID document says. */
+  readonly repository: string | null;
+}
+
+export interface FeedSettings extends CommonSourceSettings {
+  readonly platform: 'feed';
+  readonly url: string;
+}
+
+export type SourceSettings = BlueskySettings | FeedSettings;

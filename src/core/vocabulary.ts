@@ -1,0 +1,24 @@
+// The words of the archive as types: what they mean stands in README.md, "Words".
+
+/** Kinds of item. */
+export const ITEM_KINDS = ['post', 'reply', 'repost', 'message', 'profile', 'story'] as const;
+export type ItemKind = (typeof ITEM_KINDS)[number];
+
+/** Who vouches for a date: the platform that assigned it, its user who claimed it, or nobody. */
+export const VOUCHED_BY = ['platform', 'user', 'unknown'] as const;
+export type VouchedBy = (typeof VOUCHED_BY)[number];
+
+/** Why an item is missing, as a direct look-up said. They are kept apart: only *deleted* can ever start a clock. */
+export const MISSING_STATES = ['deleted', 'hidden', 'access-lost', 'account-gone'] as const;
+export type MissingState = (typeof MISSING_STATES)[number];
+
+/** A record's state as shown to people. */
+export const RECORD_STATES = ['live', 'missing', 'destroyed'] as const;
+export type RecordState = (typeof RECORD_STATES)[number];
+
+/** The name that a platform gives an item; unique within platform and namespace. Many identities may lead to one record. */
+export interface Identity {
+  readonly platform: string;
+  readonly namespace: string;
+  readonly platformId: string;
+}

@@ -1,0 +1,148 @@
+// The one interface behind which every platform stands. A collector reads; it stores nothing and decides nothing: what is
+// new, changed or missing is capture's business.
+
+import type { Json } from '../core/canonical.ts';
+import type { Identity, ItemKind, MissingState, VouchedBy } from '../core/vocabulary.ts';
+
+/** One HTTP exchange as evidence: what was asked (without secrets), when, and what the answer was made of. */
+export interface Exchange {
+  readonly method: 'GET' | 'POST';
+  /** The address without user info, tokens or keys. */
+  readonly url: string;
+  readonly status: number;
+  /** RFC 3339 UTC, milliseconds: when the answer's body was complete. */
+  readonly receivedAt: string;
+  /** The headers that bear on evidence (date, content-type, etag, last-modified, server, revision and rate headers). */
+  readonly headers: Readonly<Record<string, string>>;
+  /** SHA-256 in hex of the whole decoded body. */
+  readonly bodySha256: string;
+  readonly bodyLength: number;
+}
+
+/** A medium that belongs to an item. */
+export interface MediaReference {
+  readonly role: 'image' | 'video' | 'audio' | 'document' | 'avatar' | 'preview';
+  readonly url: string;
+  readonly alt: string | null;
+  /** As the platform declares it; null when it does not. */
+  readonly mediaType: string | null;
+  /** A content address (a CID) if the platform has one: equal ids are equal bytes. */
+  readonly contentId: string | null;
+}
+
+/** An item in the archive's own words. Texts are exactly as the platform gave them (after its own encoding is undone). */
+export interface Item {
+  readonly kind: ItemKind;
+  readonly url: string | null;
+  readonly author: { readonly id: string | null; readonly handle: string | null; readonly name: string | null };
+  /** RFC 3339 as given by the platform, or null. */
+  readonly createdAt: string | null;
+  readonly createdAtFrom: VouchedBy;
+  readonly title: string | null;
+  readonly text: string;
+  readonly contentWarning: string | null;
+  readonly languages: readonly string[];
+  readonly tags: readonly string[];
+  readonly links: readonly { readonly url: string; readonly title: string | null; readonly description: string | null }[];
+  /** Platform ids in the same namespace rules as the item's own. */
+  readonly inReplyTo: string | null;
+  readonly threadRoot: string | null;
+  readonly quotes: string | null;
+  readonly reposts: string | null;
+}
+
+/** One item as seen in one answer. */
+export interface Sighting {
+  readonly identity: Identity;
+  /** The item's exact bytes as cut from the decoded body: never re-serialised. */
+  readonly slice: Uint8Array;
+  /** Where the slice begins in the decoded body, in bytes. */
+  readonly sliceOffset: number;
+  readonly sliceType: 'application/json' | 'application/xml';
+  readonly exchange: Exchange;
+  readonly item: Item;
+  /** What decides whether content changed, under the collector's comparison rule. Counters never stand in it. */
+  readonly comparison: Json;
+  /** Changing counters (likes, reposts, replies): observations, kept in the run report. */
+  readonly observations: Readonly<Record<string, number>>;
+  readonly media: readonly MediaReference[];
+}
+
+/** Something in an answer that could not be cut or read as an item: kept in quarantine with its reason. */
+export interface Rejected {
+  readonly bytes: Uint8Array;
+  readonly exchange: Exchange;
+  readonly reason: string;
+}
+
+/** Codes of what can go wrong in a run; the message says it in a sentence with the remedy. */
+export type ProblemCode =
+  | 'unreachable'
+  | 'timeout'
+  | 'http-status'
+  | 'rate-limited'
+  | 'not-the-expected-format'
+  | 'too-large'
+  | 'refused-address'
+  | 'account-not-found'
+  | 'access-lost'
+  | 'incomplete-thread'
+  | 'repeated-cursor'
+  | 'media';
+
+export interface Problem {
+  readonly code: ProblemCode;
+  readonly message: string;
+  /** The address (without secrets) or item it concerns. */
+  readonly subject: string | null;
+}
+
+export type CollectorEvent =
+  | { readonly type: 'page'; readonly exchange: Exchange; readonly sightings: readonly Sighting[]; readonly rejected: readonly Rejected[] }
+  /** A part of the run failed; what remains goes on. The run is then partial, and nothing is looked up as missing. */
+  | { readonly type: 'problem'; readonly problem: Problem }
+  /** A figure that the platform itself gives (posts in the account), for reconciliation. */
+  | { readonly type: 'reported'; readonly what: string; readonly count: number }
+  /**
+   * The last event of a run that came to its end. `coverage`: *all*: every item of the source that exists was offered, so
+   * what was not seen is worth a look-up; *recent*: falling off the end is no sign of deletion (feeds); *unchanged*: the
+   * platform said that nothing changed (304). `state` is kept for the next run and committed with this run's end.
+   */
+  | { readonly type: 'end'; readonly coverage: 'all' | 'recent' | 'unchanged'; readonly state: Json };
+
+/** The answer to a direct look-up of one item. An empty or failed answer is *unknown*, never a deletion. */
+export type LookUp =
+  | { readonly identity: Identity; readonly state: 'present'; readonly sighting: Sighting | null }
+  | { readonly identity: Identity; readonly state: MissingState; readonly exchange: Exchange; readonly body: Uint8Array }
+  | { readonly identity: Identity; readonly state: 'unknown'; readonly problem: Problem };
+
+/** Media bytes, spooled to a file that the caller removes. */
+export interface FetchedMedia {
+  readonly file: string;
+  readonly length: number;
+  readonly sha256: string;
+  readonly mediaType: string;
+  readonly exchange: Exchange;
+}
+
+export interface CollectOptions {
+  /** What the last completed run left in its `end` event, or null on the first run. */
+  readonly state: Json;
+  readonly signal: AbortSignal;
+}
+
+export interface Collector extends AsyncDisposable {
+  readonly platform: string;
+  /** `name/version` of the code that read, e.g. "bluesky/1". Stands in every snapshot document. */
+  readonly collectorVersion: string;
+  /** Id of the comparison rule, e.g. "bluesky-content/1". */
+  readonly comparisonRule: string;
+  /** Tries the source without capturing. @returns sentences for the operator. @throws MunimentError */
+  check(signal: AbortSignal): Promise<{ account: string; findings: string[] }>;
+  /** Reads the whole source; ends with an `end` event, or throws a CollectError when nothing more can be read. */
+  collect(options: CollectOptions): AsyncIterable<CollectorEvent>;
+  /** Looks each identity up directly, one answer per identity, in any order. */
+  lookUp(identities: readonly Identity[], signal: AbortSignal): AsyncIterable<LookUp>;
+  /** @throws CollectError (code `media`, `too-large`, `refused-address` …) */
+  fetchMedia(reference: MediaReference, directory: string, signal: AbortSignal): Promise<FetchedMedia>;
+}

@@ -1,0 +1,91 @@
+// The contract of every object store. A store is write-once: what stands under a key never changes, and nothing in this
+// file can remove it. Removal is a different type, ObjectEraser (eraser.ts), which only disposition receives.
+//
+// The contract, which test/store/contract.ts holds every store to:
+// 1. `put` returns only when bytes and metadata are durable. A crash before that leaves either nothing or the whole
+//    object under the key, never a part of it.
+// 2. `put` of equal bytes under a key that exists is accepted, keeps the first object, its metadata and its version, and returns it.
+//    `put` of other bytes throws ObjectExistsError and changes nothing. Two writers at once: one object, no loss.
+// 3. `get` and `head` throw ObjectNotFoundError only when the store has positively said that the key is absent. Any
+//    other trouble (permission, network, damaged header) throws another error: it never reads as "absent".
+// 4. `get` streams exactly the bytes that were put; a stored object that was cut or damaged is an error or yields bytes
+//    whose digest differs, never a silently shorter stream.
+// 5. `list` yields every key once, in ascending order, with constant memory.
+// 6. Metadata is a small map of printable ASCII (values up to 1,024 characters in all), kept with the object and gone with it.
+
+import type { Readable } from 'node:stream';
+
+/** A key: the payload's commitment, 64 lower-case hex digits. */
+export type ObjectKey = string;
+
+export const OBJECT_KEY_PATTERN = /^[0-9a-f]{64}$/;
+
+/** The bytes of an object: in memory, or in a finished file (large media are spooled to one first). */
+export type ObjectBody =
+  | { readonly bytes: Uint8Array }
+  | { readonly file: string; readonly length: number };
+
+export interface StoredObject {
+  readonly key: ObjectKey;
+  /** Length of the bytes as put. */
+  readonly length: number;
+  readonly contentType: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** The store's own version id of this object (S3), or null where the store has none. */
+  readonly version: string | null;
+}
+
+export interface ListedObject {
+  readonly key: ObjectKey;
+  readonly length: number;
+  readonly modifiedAt: Temporal.Instant;
+}
+
+/** The right to read. */
+export interface ObjectReader {
+  /** @throws ObjectNotFoundError */
+  head(key: ObjectKey, version?: string | null): Promise<StoredObject>;
+  /** @throws ObjectNotFoundError. The caller must consume or destroy `body`. */
+  get(key: ObjectKey, version?: string | null): Promise<{ object: StoredObject; body: Readable }>;
+  list(): AsyncIterable<ListedObject>;
+}
+
+/** The right to add. Only capture (and copies made by the store's own commands) receives it. */
+export interface ObjectWriter {
+  /** @throws ObjectExistsError when other bytes stand under the key. */
+  put(
+    key: ObjectKey,
+    body: ObjectBody,
+    description: { contentType: string; metadata: Record<string, string> },
+  ): Promise<StoredObject>;
+}
+
+export interface ObjectStore extends ObjectReader, ObjectWriter, AsyncDisposable {
+  /** Where this store is, for people: a directory or an s3:// address. No secret in it. */
+  readonly location: string;
+  /** What the store enforces by itself, as far as its configuration says; printed in bundles. */
+  readonly lock: 'none' | 'GOVERNANCE' | 'COMPLIANCE';
+}
+
+/** The right to remove, held by disposition alone. */
+export interface ObjectEraser {
+  /** Removes the object (every version of it) and confirms that it is gone; idempotent. @throws RefusedError under a lock. */
+  erase(key: ObjectKey): Promise<void>;
+}
+
+/** @returns the whole object in memory. For documents, not media: refuses more than `limit` bytes (64 MiB unless told). */
+export async function readObject(
+  reader: ObjectReader,
+  key: ObjectKey,
+  version: string | null = null,
+  limit = 64 * 1024 * 1024,
+): Promise<{ object: StoredObject; bytes: Buffer }> {
+  const { object, body } = await reader.get(key, version);
+  if (object.length > limit) {
+    body.destroy();
+    throw new RangeError(`object ${key} has ${object.length} bytes, more than the ${limit} allowed here`);
+  }
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk as Buffer);
+  return { object, bytes: Buffer.concat(chunks) };
+}
