@@ -11,7 +11,8 @@
 // 4. `get` streams exactly the bytes that were put; a stored object that was cut or damaged is an error or yields bytes
 //    whose digest differs, never a silently shorter stream.
 // 5. `list` yields every key once, in ascending order, with constant memory.
-// 6. Metadata is a small map of printable ASCII (values up to 1,024 characters in all), kept with the object and gone with it.
+// 6. Metadata is a small map, kept with the object and gone with it: names of lower-case letters, digits and hyphens, values
+//    of printable ASCII, 1,024 characters in all (what an HTTP header gives back unchanged).
 
 import type { Readable } from 'node:stream';
 
@@ -21,9 +22,7 @@ export type ObjectKey = string;
 export const OBJECT_KEY_PATTERN = /^[0-9a-f]{64}$/;
 
 /** The bytes of an object: in memory, or in a finished file (large media are spooled to one first). */
-export type ObjectBody =
-  | { readonly bytes: Uint8Array }
-  | { readonly file: string; readonly length: number };
+export type ObjectBody = { readonly bytes: Uint8Array } | { readonly file: string; readonly length: number };
 
 export interface StoredObject {
   readonly key: ObjectKey;
@@ -31,12 +30,13 @@ export interface StoredObject {
   readonly length: number;
   readonly contentType: string;
   readonly metadata: Readonly<Record<string, string>>;
-  /** The store's own version id of this object (S3), or null where the store has none. */
+  /** The store's own version id of this object (S3), or null where the store has none: it then ignores version ids. */
   readonly version: string | null;
 }
 
 export interface ListedObject {
   readonly key: ObjectKey;
+  /** Bytes that it takes in the store, a header included: for sums. `head` tells the exact length. */
   readonly length: number;
   readonly modifiedAt: Temporal.Instant;
 }

@@ -1,0 +1,89 @@
+// The file format of one object in the directory store. Description and bytes are one file, so that one link makes both
+// visible and one fsync makes both durable.
+//
+// A file is one header line and then exactly the bytes that were put (`tail -n +2 FILE` prints them):
+//
+//   {"check":"…","contentType":"…","length":N,"metadata":{…},"v":"muniment/v1/object"}\n
+//
+// The header is RFC 8785 canonical JSON, at most 8,192 bytes with its line feed. `length` is the number of bytes that
+// follow, so a file that was cut or grew is recognised without reading it. `check` is, in hex,
+//   SHA-256("muniment/v1/object\n" ‖ key ‖ "\n" ‖ the canonical JSON of the header without `check`)
+// and recognises a damaged header and a file that stands under another's name. It protects against accidents; what binds
+// the bytes against intent is the key, which commits to them (FORMAT.md).
+
+import { z } from 'zod';
+import { canonicalText } from '../core/canonical.ts';
+import { sha256Hex } from '../core/digest.ts';
+import { VerificationError } from '../core/errors.ts';
+import type { ObjectDescription } from './description.ts';
+import type { ObjectKey } from './objects.ts';
+
+export const HEADER_LIMIT = 8192;
+const VERSION = 'muniment/v1/object';
+const LINE_FEED = 0x0a;
+
+const headerShape = z.strictObject({
+  check: z.string(),
+  contentType: z.string(),
+  length: z.int().nonnegative(),
+  metadata: z.record(z.string(), z.string()),
+  v: z.literal(VERSION),
+});
+
+type HeaderFields = Readonly<Omit<z.infer<typeof headerShape>, 'check' | 'metadata'>> &
+  Pick<ObjectDescription, 'metadata'>;
+
+export interface ContainerHeader extends ObjectDescription {
+  /** Length of the bytes after the header. */
+  readonly length: number;
+  /** Length of the header line with its line feed: where the bytes begin. */
+  readonly start: number;
+}
+
+/** @returns the header line of an object. */
+export function containerHeader(key: ObjectKey, length: number, description: ObjectDescription): Buffer {
+  const { contentType, metadata } = description;
+  const fields = { contentType, length, metadata, v: VERSION } as const;
+  return Buffer.from(`${canonicalText({ ...fields, check: checkOf(key, fields) })}\n`);
+}
+
+/**
+ * @param beginning the first bytes of the file: all of it, or at least HEADER_LIMIT
+ * @param size the file's size
+ * @throws VerificationError that says what is wrong with which key
+ */
+export function readContainerHeader(key: ObjectKey, beginning: Buffer, size: number): ContainerHeader {
+  const end = beginning.subarray(0, HEADER_LIMIT).indexOf(LINE_FEED);
+  if (end < 0) throw damaged(key, size === 0 ? 'its file is empty' : 'its header has no end');
+  const text = beginning.toString('utf8', 0, end);
+  const parsed = headerShape.safeParse(parseJson(text));
+  if (!parsed.success || canonicalText(parsed.data) !== text)
+    throw damaged(key, 'its header is not canonical');
+  const { check, ...fields } = parsed.data;
+  if (check !== checkOf(key, fields)) {
+    throw damaged(key, "its header was altered, or the file is another object's");
+  }
+  const missing = end + 1 + fields.length - size;
+  if (missing > 0) throw damaged(key, `its file was cut by ${missing} bytes`);
+  if (missing < 0) throw damaged(key, `${-missing} bytes were appended to its file`);
+  const { contentType, metadata, length } = fields;
+  return { contentType, metadata, length, start: end + 1 };
+}
+
+export function damaged(key: ObjectKey, what: string): VerificationError {
+  return new VerificationError(`object ${key} is damaged: ${what}`, {
+    hint: 'Restore this file from a backup; `muniment verify` shows what else is affected.',
+  });
+}
+
+function checkOf(key: ObjectKey, fields: HeaderFields): string {
+  return sha256Hex(`${VERSION}\n${key}\n${canonicalText(fields)}`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // the caller reports it as damage, with the key
+  }
+}

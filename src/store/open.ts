@@ -1,0 +1,30 @@
+// Opens the store that an archive's settings name. It gives the rights to read and to add; the right to remove is opened
+// elsewhere (eraser.ts).
+
+import type { Clock } from '../core/clock.ts';
+import type { StoreSettings } from '../core/settings.ts';
+import { openDirectoryStore } from './directory.ts';
+import { storeFolders } from './disk.ts';
+import type { ObjectStore } from './objects.ts';
+import { openS3Store } from './s3.ts';
+import type { S3Credentials } from './s3-bucket.ts';
+
+export interface OpenStoreOptions {
+  readonly clock: Clock;
+  /** For S3; absent: the AWS SDK's own chain. */
+  readonly credentials?: S3Credentials;
+  /** Make a directory store where there is none (`muniment init`). A bucket is never made here. */
+  readonly create?: boolean;
+}
+
+/** @throws ServiceError when the directory of a directory store is not there (a disk that is not mounted). */
+export async function openStore(
+  settings: StoreSettings,
+  { clock, credentials, create = false }: OpenStoreOptions,
+): Promise<ObjectStore> {
+  if (settings.provider === 's3') {
+    return openS3Store({ ...settings, clock, ...(credentials ? { credentials } : {}) });
+  }
+  storeFolders(settings.path, { create, complete: create });
+  return openDirectoryStore({ path: settings.path, clock });
+}

@@ -1,0 +1,161 @@
+// What the S3 store and its eraser share: the client, the versions of a key, and errors that name the endpoint and the
+// remedy. An answer counts as "absent" only when the service has said so in its own words.
+
+import {
+  GetBucketVersioningCommand,
+  ListObjectVersionsCommand,
+  S3Client,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { MunimentError, ServiceError } from '../core/errors.ts';
+
+export interface S3Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
+
+export interface S3Address {
+  readonly bucket: string;
+  readonly region: string;
+  /** Origin of the service, or null for AWS. */
+  readonly endpoint: string | null;
+  /** Stands before every key, e.g. `city/`; may be empty. */
+  readonly prefix: string;
+  /** Absent: the AWS SDK's own chain (instance or container role). */
+  readonly credentials?: S3Credentials;
+}
+
+/** One version of one object, as listed. */
+export interface ObjectVersion {
+  readonly name: string;
+  readonly version: string;
+  readonly length: number;
+  readonly modifiedAt: Temporal.Instant;
+  /** A delete marker hides what is behind it and removes nothing. */
+  readonly marker: boolean;
+}
+
+const ATTEMPTS = 4;
+const CONNECT_TIMEOUT = 5_000;
+/** Without a byte in either direction, in milliseconds. */
+const IDLE_TIMEOUT = 60_000;
+const SOCKETS = 64;
+
+export class S3Bucket {
+  readonly client: S3Client;
+  readonly bucket: string;
+  readonly prefix: string;
+  readonly location: string;
+  readonly #where: string;
+  #versioned: Promise<boolean> | undefined;
+
+  constructor({ bucket, region, endpoint, prefix, credentials }: S3Address) {
+    this.bucket = bucket;
+    this.prefix = prefix;
+    this.location = `s3://${bucket}/${prefix}`;
+    this.#where = endpoint ?? `AWS S3 in ${region}`;
+    this.client = new S3Client({
+      region,
+      ...(endpoint === null ? {} : { endpoint, forcePathStyle: true }),
+      ...(credentials ? { credentials } : {}),
+      maxAttempts: ATTEMPTS,
+      // Only what we ask for: many servers reject checksum trailers that they do not know.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+      responseChecksumValidation: 'WHEN_REQUIRED',
+      requestHandler: new NodeHttpHandler({
+        connectionTimeout: CONNECT_TIMEOUT,
+        socketTimeout: IDLE_TIMEOUT,
+        httpAgent: { keepAlive: true, maxSockets: SOCKETS },
+        httpsAgent: { keepAlive: true, maxSockets: SOCKETS },
+      }),
+    });
+  }
+
+  /** Whether the bucket keeps every version. Asked once; a failure is asked again. */
+  versioned(): Promise<boolean> {
+    this.#versioned ??= this.client.send(new GetBucketVersioningCommand({ Bucket: this.bucket })).then(
+      ({ Status }) => Status === 'Enabled',
+      (error) => {
+        this.#versioned = undefined;
+        throw this.trouble(error, 'could not ask whether the bucket keeps versions');
+      },
+    );
+    return this.#versioned;
+  }
+
+  /** Every version and delete marker under a prefix; by key, and under one key the newest first. */
+  async *versions(prefix: string): AsyncGenerator<ObjectVersion> {
+    let from: { KeyMarker?: string; VersionIdMarker?: string } = {};
+    for (;;) {
+      const page = await this.client
+        .send(new ListObjectVersionsCommand({ Bucket: this.bucket, Prefix: prefix, ...from }))
+        .catch((error: unknown) => {
+          throw this.trouble(error, 'could not list versions');
+        });
+      for (const { Key, VersionId, LastModified, Size = 0 } of page.Versions ?? []) {
+        if (Key === undefined || VersionId === undefined || LastModified === undefined) continue;
+        const modifiedAt = Temporal.Instant.fromEpochMilliseconds(LastModified.getTime());
+        yield { name: Key, version: VersionId, length: Size, modifiedAt, marker: false };
+      }
+      for (const { Key, VersionId, LastModified } of page.DeleteMarkers ?? []) {
+        if (Key === undefined || VersionId === undefined || LastModified === undefined) continue;
+        const modifiedAt = Temporal.Instant.fromEpochMilliseconds(LastModified.getTime());
+        yield { name: Key, version: VersionId, length: 0, modifiedAt, marker: true };
+      }
+      if (!page.IsTruncated || page.NextKeyMarker === undefined) return;
+      from = {
+        KeyMarker: page.NextKeyMarker,
+        ...(page.NextVersionIdMarker ? { VersionIdMarker: page.NextVersionIdMarker } : {}),
+      };
+    }
+  }
+
+  /**
+   * The version that counts: the first that was ever stored under the key. Later ones and delete markers are another
+   * writer's, or somebody's attempt to replace evidence.
+   * @returns null when the service says that there is none
+   */
+  async firstVersion(key: string): Promise<ObjectVersion | null> {
+    const name = this.prefix + key;
+    let first: ObjectVersion | null = null;
+    for await (const version of this.versions(name))
+      if (version.name === name && !version.marker) first = version;
+    return first;
+  }
+
+  /** @returns our own errors as they are, anything else as a ServiceError with a remedy. */
+  trouble(error: unknown, what: string): MunimentError {
+    if (error instanceof MunimentError) return error;
+    const name = error instanceof Error ? error.name : 'unknown error';
+    const hint =
+      REMEDIES[name] ??
+      (error instanceof S3ServiceException && error.$metadata.httpStatusCode !== undefined
+        ? 'See the message of the storage service; if it is temporary, run the command again.'
+        : `Check that ${this.#where} can be reached from here and that \`store.endpoint\` is right.`);
+    const message = error instanceof Error && error.message ? `${name}: ${error.message}` : name;
+    return new ServiceError(`${this.location} (${this.#where}): ${what}: ${message}`, { hint, cause: error });
+  }
+}
+
+const KEYS_HINT = 'Check the access key, its secret and the clock of this machine.';
+const REMEDIES: Readonly<Record<string, string>> = {
+  NoSuchBucket:
+    'Create the bucket with Object Lock and versioning, or correct `store.bucket` in muniment.yaml.',
+  AccessDenied:
+    'Give the credentials s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:ListBucket, s3:ListBucketVersions, ' +
+    's3:GetBucketVersioning and, with a lock, s3:PutObjectRetention and s3:GetObjectRetention.',
+  InvalidAccessKeyId: KEYS_HINT,
+  SignatureDoesNotMatch: KEYS_HINT,
+  RequestTimeTooSkewed: 'Set the clock of this machine.',
+  CredentialsProviderError:
+    'Give credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role of this machine.',
+  PermanentRedirect: 'The bucket is in another region: correct `store.region` in muniment.yaml.',
+  QuotaExceeded: 'The storage quota is used up. Raise it, then run the command again.',
+};
+
+/** @returns whether the service has said, by the name of its error, that one of these things is so. */
+export function isNamed(error: unknown, ...names: string[]): boolean {
+  return error instanceof S3ServiceException && names.includes(error.name);
+}

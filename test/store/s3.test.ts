@@ -1,0 +1,168 @@
+// The S3 store against a real service: the contract, and what only a bucket can suffer. `scripts/s3-local.sh start DIR`
+// starts one on this machine and prints the environment to set.
+
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  HeadObjectCommand,
+  PutBucketVersioningCommand,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import { systemClock } from '../../src/core/clock.ts';
+import { ObjectExistsError, ObjectNotFoundError, RefusedError, ServiceError } from '../../src/core/errors.ts';
+import type { LockSettings } from '../../src/core/settings.ts';
+import { s3Eraser } from '../../src/store/eraser.ts';
+import { readObject } from '../../src/store/objects.ts';
+import { openS3Store } from '../../src/store/s3.ts';
+import { keyOf, keysOf, storeContract } from './contract.ts';
+
+const endpoint = process.env.S3_TEST_ENDPOINT;
+const region = process.env.S3_TEST_REGION ?? 'us-east-1';
+const credentials = {
+  accessKeyId: process.env.AWS_ACCESS_KEY_ID ?? '',
+  secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY ?? '',
+};
+const description = { contentType: 'text/plain', metadata: { salt: 'c2FsdA==' } };
+const bytes = Buffer.from('evidence');
+
+/** A fresh bucket. It is left behind: the test service is thrown away with all it holds. */
+async function bucketFor(t: TestContext, { versions = true, locks = false } = {}) {
+  const client = new S3Client({ endpoint: endpoint as string, region, credentials, forcePathStyle: true });
+  t.after(() => client.destroy());
+  const bucket = `muniment-${randomUUID()}`;
+  await client.send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: locks }));
+  const VersioningConfiguration = { Status: 'Enabled' as const };
+  if (versions)
+    await client.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
+  const open = (lock: LockSettings | 'none' = 'none') => {
+    const address = { bucket, region, endpoint: endpoint as string, prefix: 'city/', credentials };
+    const store = openS3Store({ ...address, lock, clock: systemClock });
+    t.after(() => store[Symbol.asyncDispose]());
+    return { store, eraser: s3Eraser({ ...address, clock: systemClock }) };
+  };
+  return { client, bucket, open };
+}
+
+if (endpoint === undefined) {
+  test('the S3 store keeps the contract of every object store', (t) => {
+    t.skip('no S3 service: run `scripts/s3-local.sh start DIR`, set what it prints, and run this test again');
+  });
+} else {
+  storeContract('the S3 store', async (t) => {
+    const { bucket } = await bucketFor(t);
+    return {
+      settings: { provider: 's3', bucket, region, endpoint, prefix: 'city/', lock: 'none' },
+      credentials,
+    };
+  });
+
+  test('a later version of other bytes and a delete marker do not change what is read', async (t) => {
+    const { client, bucket, open } = await bucketFor(t);
+    const { store, eraser } = open();
+    const Key = `city/${keyOf(1)}`;
+    const put = await store.put(keyOf(1), { bytes }, description);
+    await client.send(new PutObjectCommand({ Bucket: bucket, Key, Body: 'forgery' }));
+    for (const version of [put.version, null]) {
+      assert.equal((await readObject(store, keyOf(1), version)).bytes.toString(), 'evidence');
+    }
+    await client.send(new DeleteObjectCommand({ Bucket: bucket, Key }));
+    for (const version of [put.version, null]) {
+      assert.deepEqual(await store.head(keyOf(1), version), put);
+      assert.equal((await readObject(store, keyOf(1), version)).bytes.toString(), 'evidence');
+    }
+    assert.deepEqual(await keysOf(store), [keyOf(1)]);
+    assert.deepEqual(await store.put(keyOf(1), { bytes }, description), put);
+    await assert.rejects(
+      store.put(keyOf(1), { bytes: Buffer.from('forgery') }, description),
+      ObjectExistsError,
+    );
+    await eraser.erase(keyOf(1));
+    await assert.rejects(store.get(keyOf(1), put.version), ObjectNotFoundError);
+    await assert.rejects(store.head(keyOf(1), put.version), ObjectNotFoundError);
+    assert.deepEqual(await keysOf(store), []);
+  });
+
+  test('an object put under a lock is locked up to the horizon, and the eraser refuses it', async (t) => {
+    const { client, bucket, open } = await bucketFor(t, { locks: true });
+    const { store, eraser } = open({ mode: 'GOVERNANCE', horizon: 'P90D' });
+    assert.equal(store.lock, 'GOVERNANCE');
+    const { version } = await store.put(keyOf(1), { bytes }, description);
+    const address = { Bucket: bucket, Key: `city/${keyOf(1)}`, VersionId: version as string };
+    const status = await client.send(new HeadObjectCommand(address));
+    assert.equal(status.ObjectLockMode, 'GOVERNANCE');
+    const until = status.ObjectLockRetainUntilDate?.getTime() ?? 0;
+    const days = (until - systemClock.now().epochMilliseconds) / 86_400_000;
+    assert.ok(days > 89.9 && days <= 90, `${days} days`);
+    await assert.rejects(eraser.erase(keyOf(1)), RefusedError);
+    await assert.rejects(client.send(new DeleteObjectCommand(address)), 'the service itself refuses');
+    assert.equal((await readObject(store, keyOf(1), version)).bytes.toString(), 'evidence');
+  });
+
+  test('a lock on a bucket that cannot lock is an error, not an unlocked object', async (t) => {
+    const { open } = await bucketFor(t);
+    const { store } = open({ mode: 'GOVERNANCE', horizon: 'P90D' });
+    await assert.rejects(store.put(keyOf(1), { bytes }, description), ServiceError);
+  });
+
+  test('a bucket that keeps no versions is used only if its service refuses a second put', async (t) => {
+    const { open } = await bucketFor(t, { versions: false });
+    const { store } = open();
+    const outcome = await store.put(keyOf(1), { bytes }, description).catch((error: unknown) => error);
+    if (outcome instanceof Error)
+      assert.match(outcome.message, /keeps no versions and its service ignores If-None-Match/);
+    else
+      await assert.rejects(
+        store.put(keyOf(1), { bytes: Buffer.from('other') }, description),
+        ObjectExistsError,
+      );
+  });
+
+  test('a missing bucket and wrong keys are service errors with a remedy, never an absent object', async () => {
+    const address = { bucket: `absent-${randomUUID()}`, region, endpoint, prefix: '', clock: systemClock };
+    const wrong = { ...credentials, secretAccessKey: 'wrong' };
+    for (const given of [credentials, wrong]) {
+      await using store = openS3Store({ ...address, credentials: given, lock: 'none' });
+      for (const version of [null, 'a-version']) {
+        await assert.rejects(
+          store.head(keyOf(1), version),
+          (error) => error instanceof ServiceError && Boolean(error.hint),
+        );
+        await assert.rejects(store.get(keyOf(1), version), ServiceError);
+      }
+      await assert.rejects(store.put(keyOf(1), { bytes }, description), ServiceError);
+      await assert.rejects(keysOf(store), ServiceError);
+      await assert.rejects(s3Eraser({ ...address, credentials: given }).erase(keyOf(1)), ServiceError);
+    }
+  });
+}
+
+test('an S3 service that cannot be reached, or is something else, is an error that names it', async (t) => {
+  const server = createServer((_request, response) => response.writeHead(404).end('<html>Not here</html>'));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const address = { bucket: 'records', region, prefix: '', clock: systemClock, lock: 'none' } as const;
+  const keys = { accessKeyId: 'a', secretAccessKey: 'b' };
+  const at = `http://127.0.0.1:${port}`;
+  const check = async () => {
+    await using store = openS3Store({ ...address, endpoint: at, credentials: keys });
+    const named = (error: unknown) =>
+      error instanceof ServiceError && error.message.includes(at) && Boolean(error.hint);
+    for (const version of [null, 'a-version']) {
+      await assert.rejects(store.head(keyOf(1), version), named);
+      await assert.rejects(store.get(keyOf(1), version), named);
+    }
+    await assert.rejects(store.put(keyOf(1), { bytes }, description), named);
+    await assert.rejects(keysOf(store), named);
+  };
+  await check();
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+  await check();
+  t.diagnostic('answered by a web server, then by nothing');
+});
