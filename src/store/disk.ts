@@ -51,35 +51,39 @@ export function storeFolders(
   }
 }
 
-/** Makes entries of directories durable; all who ask while one fsync runs share the next one (group commit). */
+/**
+ * Makes entries of directories durable by group commit: while one group is being synced the next one gathers. Within a
+ * group the journal is written once; measured, that beats syncing each directory as soon as it is asked for.
+ */
 export class DirectorySync {
-  readonly #running = new Map<string, Promise<void>>();
-  readonly #next = new Map<string, Promise<void>>();
+  #gathering = new Map<string, PromiseWithResolvers<void>>();
+  #working: Promise<void> | null = null;
 
   /** Resolves when every entry that stood in the directory at the time of the call is durable. */
   directory(folder: string): Promise<void> {
-    const next = this.#next.get(folder);
-    if (next) return next;
-    const running = this.#running.get(folder);
-    if (!running) return this.#start(folder);
-    const queued = running
-      .catch(() => undefined) // its own callers hear of it; ours get their own attempt
-      .then(() => {
-        this.#next.delete(folder);
-        return this.#start(folder);
-      });
-    this.#next.set(folder, queued);
-    return queued;
+    const asked = this.#gathering.get(folder);
+    if (asked) return asked.promise;
+    const result = Promise.withResolvers<void>();
+    this.#gathering.set(folder, result);
+    this.#working ??= this.#work();
+    return result.promise;
   }
 
+  /** Resolves when nothing is left to sync. */
   async idle(): Promise<void> {
-    await Promise.allSettled([...this.#running.values(), ...this.#next.values()]);
+    await this.#working;
   }
 
-  #start(folder: string): Promise<void> {
-    const work = syncDirectory(folder).finally(() => this.#running.delete(folder));
-    this.#running.set(folder, work);
-    return work;
+  async #work(): Promise<void> {
+    await null; // whoever asks in the same turn belongs to the first group
+    while (this.#gathering.size > 0) {
+      const group = this.#gathering;
+      this.#gathering = new Map();
+      await Promise.all(
+        [...group].map(([folder, { resolve, reject }]) => syncDirectory(folder).then(resolve, reject)),
+      );
+    }
+    this.#working = null;
   }
 }
 
