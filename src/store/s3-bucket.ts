@@ -7,7 +7,6 @@ import {
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { MunimentError, ServiceError } from '../core/errors.ts';
 
 export interface S3Credentials {
@@ -64,12 +63,12 @@ export class S3Bucket {
       // Only what we ask for: many servers reject checksum trailers that they do not know.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
-      requestHandler: new NodeHttpHandler({
+      requestHandler: {
         connectionTimeout: CONNECT_TIMEOUT,
         socketTimeout: IDLE_TIMEOUT,
         httpAgent: { keepAlive: true, maxSockets: SOCKETS },
         httpsAgent: { keepAlive: true, maxSockets: SOCKETS },
-      }),
+      },
     });
   }
 
