@@ -58,6 +58,8 @@ const INVISIBLE: readonly (readonly [from: number, to: number])[] = [
 const REGULAR = 400;
 const SPACE = /\p{White_Space}/u;
 const PRIVATE_USE = /\p{Co}/u;
+const UNASSIGNED = /\p{Cn}/u;
+const LAST_RESORT = '@fontsource/unifont';
 const EMOJI = /\p{Emoji_Presentation}|\p{RI}|\ufe0f/u;
 
 export function isInvisible(character: string): boolean {
@@ -111,7 +113,7 @@ export class FontSet {
       key: 'noto-emoji',
       path: expo('noto-emoji', '400Regular/NotoEmoji_400Regular'),
     };
-    const last = wholeFont('@fontsource/unifont', 'files/unifont-latin-400-normal.woff2');
+    const last = wholeFont(LAST_RESORT, 'files/unifont-latin-400-normal.woff2');
     const fallbacks = {} as Record<HanRegion, Piece[]>;
     for (const region of HAN_ORDER.sc)
       fallbacks[region] = [
@@ -156,6 +158,7 @@ export class FontSet {
     if (PRIVATE_USE.test(character)) return null; // its shape is whatever two people agreed on
     if (draws(this.#families.sans, codePoint)) return this.#families.sans;
     for (const piece of this.#fallbacks[region]) {
+      if (piece.key === LAST_RESORT && UNASSIGNED.test(character)) continue; // it would draw a box of digits
       if (
         piece.ranges !== undefined &&
         !piece.ranges.some(([from, to]) => codePoint >= from && codePoint <= to)

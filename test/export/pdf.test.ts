@@ -291,11 +291,15 @@ describe('text in any script', async () => {
   });
 
   it('shows what cannot be seen as its code point', async () => {
-    const lines = await typesetter.lines('a\ud83db\u0007c\u202ed\u202ce\ue000f\u{10fffd}g𓀀h', style, 1000);
+    const lines = await typesetter.lines(
+      'a\ud83db\u0007c\u202ed\u202ce\ue000f\u{10fffd}g𓀀h\u0378i',
+      style,
+      1000,
+    );
     const seen = read(lines)
       .join('')
       .replace(/[\u2066-\u2069]/g, '');
-    assert.equal(seen, 'a[U+D83D]b[U+0007]c[U+202E]d[U+202C]e[U+E000]f[U+10FFFD]g[U+13000]h');
+    assert.equal(seen, 'a[U+D83D]b[U+0007]c[U+202E]d[U+202C]e[U+E000]f[U+10FFFD]g[U+13000]h[U+0378]i');
   });
 
   it('orders right-to-left text, with its numbers, Latin words and brackets', async () => {
