@@ -68,7 +68,8 @@ interface Internals {
   _font: EmbeddedFont;
   info: Record<string, unknown>;
   subset: string;
-  page: { fonts: Record<string, Reference>; xobjects: Record<string, Reference> };
+  page: { fonts: Record<string, Reference>; dictionary: Reference } | null;
+  getStructParentTree(): { _items: Record<number, unknown>; get(key: number): unknown };
   ref(data?: Record<string, unknown>): Reference;
   openImage(bytes: Uint8Array): OpenJpeg;
 }
@@ -80,6 +81,18 @@ interface OpenJpeg {
   height: number;
   orientation: number;
   embed(document: unknown): void;
+}
+
+/** Text of an array that PDFKit writes as it stands. */
+class WrittenList {
+  readonly [Symbol.toStringTag] = 'WrittenList';
+  readonly #text: string;
+  constructor(text: string) {
+    this.#text = text;
+  }
+  toString(): string {
+    return this.#text;
+  }
 }
 
 class ReproducibleDocument extends PDFDocument {
@@ -210,6 +223,7 @@ export class Pages {
   }
 
   async newPage(): Promise<void> {
+    this.#settleStructure();
     this.#document.addPage();
     this.#pages += 1;
     this.#y = PAGE.top;
@@ -228,6 +242,14 @@ export class Pages {
       if (number !== undefined)
         this.#draw(number, PAGE.width - PAGE.right - number.width, PAGE.height - 33, 8, QUIET);
     });
+  }
+
+  /** The finished page's list of structure nodes, written out: else PDFKit would keep every node to the end. */
+  #settleStructure(): void {
+    const key = this.#internals.page?.dictionary.data.StructParents as number | undefined;
+    if (key === undefined) return;
+    const tree = this.#internals.getStructParentTree();
+    tree._items[key] = new WrittenList(`[${(tree.get(key) as unknown[]).map(String).join(' ')}]`);
   }
 
   space(points: number): void {
@@ -470,8 +492,8 @@ export class Pages {
       font = Object.assign(this.#internals._font, { ids: new Map<string, number>() });
       this.#embedded.set(face, font);
     }
-    const { fonts } = this.#internals.page;
-    fonts[font.id] ??= font.ref();
+    const fonts = this.#internals.page?.fonts;
+    if (fonts !== undefined) fonts[font.id] ??= font.ref();
     return font;
   }
 }
