@@ -34,7 +34,11 @@ export interface MediaReference {
 export interface Item {
   readonly kind: ItemKind;
   readonly url: string | null;
-  readonly author: { readonly id: string | null; readonly handle: string | null; readonly name: string | null };
+  readonly author: {
+    readonly id: string | null;
+    readonly handle: string | null;
+    readonly name: string | null;
+  };
   /** RFC 3339 as given by the platform, or null. */
   readonly createdAt: string | null;
   readonly createdAtFrom: VouchedBy;
@@ -43,7 +47,11 @@ export interface Item {
   readonly contentWarning: string | null;
   readonly languages: readonly string[];
   readonly tags: readonly string[];
-  readonly links: readonly { readonly url: string; readonly title: string | null; readonly description: string | null }[];
+  readonly links: readonly {
+    readonly url: string;
+    readonly title: string | null;
+    readonly description: string | null;
+  }[];
   /** Platform ids in the same namespace rules as the item's own. */
   readonly inReplyTo: string | null;
   readonly threadRoot: string | null;
@@ -98,7 +106,12 @@ export interface Problem {
 }
 
 export type CollectorEvent =
-  | { readonly type: 'page'; readonly exchange: Exchange; readonly sightings: readonly Sighting[]; readonly rejected: readonly Rejected[] }
+  | {
+      readonly type: 'page';
+      readonly exchange: Exchange;
+      readonly sightings: readonly Sighting[];
+      readonly rejected: readonly Rejected[];
+    }
   /** A part of the run failed; what remains goes on. The run is then partial, and nothing is looked up as missing. */
   | { readonly type: 'problem'; readonly problem: Problem }
   /** A figure that the platform itself gives (posts in the account), for reconciliation. */
@@ -113,7 +126,12 @@ export type CollectorEvent =
 /** The answer to a direct look-up of one item. An empty or failed answer is *unknown*, never a deletion. */
 export type LookUp =
   | { readonly identity: Identity; readonly state: 'present'; readonly sighting: Sighting | null }
-  | { readonly identity: Identity; readonly state: MissingState; readonly exchange: Exchange; readonly body: Uint8Array }
+  | {
+      readonly identity: Identity;
+      readonly state: MissingState;
+      readonly exchange: Exchange;
+      readonly body: Uint8Array;
+    }
   | { readonly identity: Identity; readonly state: 'unknown'; readonly problem: Problem };
 
 /** Media bytes, spooled to a file that the caller removes. */
