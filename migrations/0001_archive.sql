@@ -237,6 +237,8 @@ GRANT SELECT, INSERT ON
 GRANT SELECT, UPDATE ON ledger_head TO muniment_runtime;
 GRANT INSERT ON ledger_head TO muniment_runtime;
 GRANT SELECT, INSERT, UPDATE, DELETE ON sightings, source_states TO muniment_runtime;
+-- Accounts and sources change; each change is an entry whose body the row repeats.
+GRANT UPDATE ON accounts, sources TO muniment_runtime;
 GRANT SELECT ON snapshots, payloads, record_identities, payload_destructions, sightings, payload_versions TO muniment_eraser;
 GRANT UPDATE (seed, content, rule, captured_at, url, author_id, author_handle, author_name, created_at, created_from, title, text,
               languages, tags, in_reply_to, thread_root, media_missing) ON snapshots TO muniment_eraser;

@@ -1,0 +1,145 @@
+// Entries of the ledger: their shapes, and their one encoding (FORMAT.md, section 2). An entry can never be erased, so nothing personal
+// has a place in these shapes.
+
+import { z } from 'zod';
+import { canonicalBytes, type Json } from '../core/canonical.ts';
+import { sha256 } from '../core/digest.ts';
+import { VerificationError } from '../core/errors.ts';
+import { MISSING_STATES } from '../core/vocabulary.ts';
+
+export const ENTRY_LIMIT = 65_535;
+const DEPTH_LIMIT = 3;
+
+const id = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+const hex = z.string().regex(/^[0-9a-f]{64}$/);
+const time = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+const position = z.int().min(0);
+const word = z.string().max(200);
+
+const common = {
+  v: z.literal(1),
+  origin: z.string().min(1).max(200),
+  seq: position,
+  prev: z.string().regex(/^[A-Za-z0-9+/]{43}=$/),
+  at: time,
+  actor: id,
+};
+
+const entrySchema = z.discriminatedUnion('type', [
+  z.strictObject({ ...common, type: z.literal('archive.created'), software: word }),
+  z.strictObject({ ...common, type: z.literal('key.added'), key: z.string().max(400) }),
+  z.strictObject({ ...common, type: z.literal('key.retired'), key: z.string().max(400) }),
+  z.strictObject({ ...common, type: z.literal('account.changed'), account: id, change: z.enum(['added', 'changed', 'disabled']), body: hex }),
+  z.strictObject({ ...common, type: z.literal('source.changed'), source: id, change: z.enum(['added', 'changed', 'removed']), body: hex }),
+  z.strictObject({ ...common, type: z.literal('policy.applied'), body: hex }),
+  z.strictObject({ ...common, type: z.literal('run.finished'), run: id, source: id, status: z.enum(['complete', 'partial', 'failed']), report: hex }),
+  z.strictObject({
+    ...common,
+    type: z.literal('item.captured'),
+    record: id,
+    snapshot: id,
+    run: id,
+    version: z.int().min(1),
+    document: hex,
+    disclosure: hex,
+    leaves: z.int().min(1),
+  }),
+  z.strictObject({
+    ...common,
+    type: z.literal('item.missing'),
+    record: id,
+    run: id,
+    state: z.enum(MISSING_STATES),
+    lastSeenAt: time,
+    firstMissingAt: time,
+    document: hex,
+  }),
+  z.strictObject({ ...common, type: z.literal('item.restored'), record: id, run: id, seenAt: time, document: hex }),
+  z.strictObject({ ...common, type: z.literal('record.linked'), record: id, source: id, run: id }),
+  z.strictObject({ ...common, type: z.literal('payload.destroyed'), record: id, payload: hex, intent: position }),
+  z.strictObject({ ...common, type: z.literal('bundle.produced'), bundle: id, size: position, records: position, manifest: hex }),
+  z.strictObject({ ...common, type: z.literal('sealed'), body: hex }),
+]);
+
+export type Entry = z.infer<typeof entrySchema>;
+type Draft<T> = T extends Entry ? Omit<T, 'v' | 'origin' | 'seq' | 'prev' | 'at' | 'actor'> : never;
+/** What a writer gives; the sequencer adds position, chain, time and actor. */
+export type EntryDraft = Draft<Entry>;
+
+const commonSchema = z.looseObject({ ...common, type: z.string().min(1).max(100) });
+export type CommonEntry = Pick<Entry, 'v' | 'origin' | 'seq' | 'prev' | 'at' | 'actor'> & { readonly type: string };
+
+const KNOWN_TYPES: ReadonlySet<string> = new Set(entrySchema.options.map((option) => option.shape.type.value));
+
+/** @returns `prev` of the first entry, as bytes */
+export function genesis(origin: string): Buffer {
+  return sha256('muniment/v1/genesis\n', origin);
+}
+
+/** @returns the entry's bytes. @throws TypeError when it is not of its type's shape or too long: a mistake in our own code */
+export function encodeEntry(entry: Entry): Buffer {
+  const checked = entrySchema.safeParse(entry);
+  if (!checked.success) throw new TypeError(`not an entry: ${z.prettifyError(checked.error)}`);
+  const bytes = encodeFlat(checked.data);
+  if (bytes.length > ENTRY_LIMIT) throw new TypeError(`an entry of ${bytes.length} bytes is over the limit of ${ENTRY_LIMIT}`);
+  return bytes;
+}
+
+/**
+ * Canonical JSON of an object without nesting: RFC 8785 sorts names by UTF-16 code units and writes strings and integers as
+ * JSON.stringify does. Anything nested takes the general way.
+ */
+function encodeFlat(value: Record<string, unknown>): Buffer {
+  const names = Object.keys(value).sort();
+  let text = '{';
+  for (const name of names) {
+    const member = value[name];
+    if (typeof member === 'object' || (typeof member === 'string' && !member.isWellFormed())) return canonicalBytes(value as Json);
+    text += `${text.length === 1 ? '' : ','}${JSON.stringify(name)}:${JSON.stringify(member)}`;
+  }
+  return Buffer.from(`${text}}`, 'utf8');
+}
+
+export type Decoded = { readonly known: true; readonly entry: Entry } | { readonly known: false; readonly entry: CommonEntry };
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * Reads an entry and insists on its one encoding.
+ * @throws VerificationError with the reason when the bytes are no valid entry
+ */
+export function decodeEntry(bytes: Uint8Array): Decoded {
+  if (bytes.length > ENTRY_LIMIT) throw new VerificationError(`${bytes.length} bytes are over the limit of ${ENTRY_LIMIT}`);
+  const value = parseObject(bytes);
+  if (!encodeFlat(value).equals(bytes)) throw new VerificationError('it is not canonical JSON');
+  checkValues(value, 1);
+  if (value.v !== 1) throw new VerificationError(`its version ${JSON.stringify(value.v)} is unknown`);
+  const schema = KNOWN_TYPES.has(String(value.type)) ? entrySchema : commonSchema;
+  const checked = schema.safeParse(value);
+  if (!checked.success) throw new VerificationError(z.prettifyError(checked.error).replaceAll('\n', ' '));
+  return schema === entrySchema
+    ? { known: true, entry: checked.data as Entry }
+    : { known: false, entry: checked.data as CommonEntry };
+}
+
+function parseObject(bytes: Uint8Array): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(decoder.decode(bytes));
+    if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError) && !(cause instanceof TypeError)) throw cause;
+    throw new VerificationError('it is not JSON', { cause });
+  }
+  throw new VerificationError('it is not a JSON object');
+}
+
+/** Strings, booleans, safe integers, objects and arrays to the third level: nothing else may stand in an entry. */
+function checkValues(value: object, depth: number): void {
+  if (depth > DEPTH_LIMIT) throw new VerificationError(`it is nested deeper than ${DEPTH_LIMIT} levels`);
+  for (const member of Object.values(value)) {
+    if (typeof member === 'string' || typeof member === 'boolean') continue;
+    if (typeof member === 'number' && Number.isSafeInteger(member)) continue;
+    if (typeof member !== 'object' || member === null) throw new VerificationError(`it holds ${JSON.stringify(member)}, which an entry can't`);
+    checkValues(member, depth + 1);
+  }
+}

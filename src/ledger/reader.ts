@@ -1,0 +1,108 @@
+// Lets verification read a PostgreSQL archive and its store. Everything is read inside one repeatable-read transaction, so that an
+// archive can be verified while it collects.
+
+import { sql } from 'kysely';
+import type { Readable } from 'node:stream';
+import type { Database, DatabaseTransaction } from '../db/database.ts';
+import type { ArchiveReader, RowWithSeq } from './verify.ts';
+
+const ENTRIES_PER_BATCH = 1000;
+
+/** The right to read objects, as this room needs it. */
+export interface ObjectSource {
+  get(key: string, version?: string | null): Promise<{
+    object: { contentType: string; length: number; metadata: Readonly<Record<string, string>> };
+    body: Readable;
+  }>;
+}
+
+/** Entries by ascending position, in batches. @param from first position; @param to first position not wanted */
+export async function* entriesFrom(
+  db: Database | DatabaseTransaction,
+  from: number,
+  to: number = Number.MAX_SAFE_INTEGER,
+  perBatch = ENTRIES_PER_BATCH,
+): AsyncIterable<{ seq: number; entry: Buffer; leaf: Buffer }[]> {
+  let next = from;
+  while (next < to) {
+    const rows = await db
+      .selectFrom('ledger_entries')
+      .select(['seq', 'entry', 'leaf'])
+      .where('seq', '>=', next)
+      .where('seq', '<', to)
+      .orderBy('seq')
+      .limit(perBatch)
+      .execute();
+    const last = rows.at(-1);
+    if (last === undefined) return;
+    yield rows;
+    next = last.seq + 1;
+  }
+}
+
+/** Runs `work` with a reader of one moment of the archive. */
+export async function withArchiveReader<T>(db: Database, store: ObjectSource, work: (reader: ArchiveReader) => Promise<T>): Promise<T> {
+  return db
+    .transaction()
+    .setIsolationLevel('repeatable read')
+    .setAccessMode('read only')
+    .execute((tx) => work(new DatabaseReader(tx, store)));
+}
+
+class DatabaseReader implements ArchiveReader {
+  readonly #tx: DatabaseTransaction;
+  readonly #store: ObjectSource;
+  constructor(tx: DatabaseTransaction, store: ObjectSource) {
+    this.#tx = tx;
+    this.#store = store;
+  }
+
+  async *entries() {
+    // A position below zero can only come from a hand that switched the checks off; it is read so that it is noticed.
+    yield* entriesFrom(this.#tx, Number.MIN_SAFE_INTEGER);
+  }
+
+  async entry(seq: number): Promise<Buffer | null> {
+    const row = await this.#tx.selectFrom('ledger_entries').select('entry').where('seq', '=', seq).executeTakeFirst();
+    return row?.entry ?? null;
+  }
+
+  async head() {
+    const row = await this.#tx.selectFrom('ledger_head').select(['size', 'root', 'edge']).executeTakeFirst();
+    return row ?? null;
+  }
+
+  async rows(table: Parameters<ArchiveReader['rows']>[0], from: number, to: number): Promise<RowWithSeq[]> {
+    const { rows } = await sql<RowWithSeq>`SELECT * FROM ${sql.table(table)} WHERE seq >= ${from} AND seq < ${to}`.execute(this.#tx);
+    return rows;
+  }
+
+  async strayRows(table: Parameters<ArchiveReader['strayRows']>[0], size: number): Promise<number> {
+    const { rows } = await sql<{ n: number }>`SELECT count(*) AS n FROM ${sql.table(table)} WHERE seq < 0 OR seq >= ${size}`.execute(this.#tx);
+    return rows[0]?.n ?? 0;
+  }
+
+  async subtrees(keys: readonly { level: number; n: number }[]) {
+    const { rows } = await sql<{ level: number; n: number; hash: Buffer }>`
+      SELECT level, n, hash FROM ledger_subtrees
+      JOIN unnest(${keys.map((k) => k.level)}::smallint[], ${keys.map((k) => k.n)}::bigint[]) AS asked (level, n) USING (level, n)`.execute(this.#tx);
+    return rows;
+  }
+
+  async checkpoints() {
+    return this.#tx.selectFrom('checkpoints').select(['size', 'note']).orderBy('size').execute();
+  }
+
+  async destructions(commitments: readonly string[]): Promise<Map<string, number>> {
+    if (commitments.length === 0) return new Map();
+    const { rows } = await sql<{ commitment: string; seq: number }>`
+      SELECT commitment, seq FROM payload_destructions WHERE commitment = ANY(${commitments as string[]}::text[])`.execute(this.#tx);
+    return new Map(rows.map((row) => [row.commitment, row.seq]));
+  }
+
+  async object(commitment: string) {
+    const row = await this.#tx.selectFrom('payload_versions').select('version').where('commitment', '=', commitment).executeTakeFirst();
+    const { object, body } = await this.#store.get(commitment, row?.version ?? null);
+    return { contentType: object.contentType, length: object.length, metadata: object.metadata, body };
+  }
+}

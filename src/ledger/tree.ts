@@ -1,0 +1,151 @@
+// The RFC 6962 Merkle tree over entries: hashes, the right edge that lets it grow without being read, and proofs. Sizes and indexes are
+// safe integers; hashes are 32 bytes.
+
+import { hash } from 'node:crypto';
+import { VerificationError } from '../core/errors.ts';
+
+const LEAF = Buffer.from([0]);
+const HASH_BYTES = 32;
+
+function sha256(bytes: Uint8Array): Buffer {
+  return hash('sha256', bytes, 'buffer') as Buffer;
+}
+
+/** Root of the tree without entries (RFC 6962 section 2.1). */
+export const EMPTY_ROOT: Buffer = sha256(Buffer.alloc(0));
+
+export function leafHash(entry: Uint8Array): Buffer {
+  return sha256(Buffer.concat([LEAF, entry]));
+}
+
+export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(1 + 2 * HASH_BYTES);
+  bytes[0] = 1;
+  bytes.set(left, 1);
+  bytes.set(right, 1 + HASH_BYTES);
+  return sha256(bytes);
+}
+
+/** Called for every perfect subtree that becomes full: 2^level entries, the index-th of its size. */
+export type SubtreeSink = (level: number, index: number, hash: Buffer) => void;
+
+/** The roots of the perfect subtrees of a tree's size, largest first: all that is needed to append, and to know the root. */
+export class RightEdge {
+  #size: number;
+  readonly #hashes: Buffer[];
+
+  private constructor(size: number, hashes: Buffer[]) {
+    this.#size = size;
+    this.#hashes = hashes;
+  }
+
+  /** @throws VerificationError when the number of hashes does not fit the size */
+  static from(size: number, hashes: readonly Buffer[]): RightEdge {
+    if (!Number.isSafeInteger(size) || size < 0 || hashes.length !== ones(size) || hashes.some((h) => h.length !== HASH_BYTES)) {
+      throw new VerificationError(`a right edge of ${hashes.length} hashes does not fit a tree of size ${size}`);
+    }
+    return new RightEdge(size, [...hashes]);
+  }
+
+  static decode(size: number, bytes: Uint8Array): RightEdge {
+    const all = Buffer.from(bytes);
+    const hashes: Buffer[] = [];
+    for (let at = 0; at < all.length; at += HASH_BYTES) hashes.push(all.subarray(at, at + HASH_BYTES));
+    return RightEdge.from(size, hashes);
+  }
+
+  encode(): Buffer {
+    return Buffer.concat(this.#hashes);
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get hashes(): readonly Buffer[] {
+    return this.#hashes;
+  }
+
+  append(leaf: Buffer, onSubtree?: SubtreeSink): void {
+    let hashed = leaf;
+    let level = 0;
+    let index = this.#size;
+    onSubtree?.(0, index, hashed);
+    // An odd index is a right child: its left sibling ends the edge.
+    while (index % 2 === 1) {
+      hashed = nodeHash(this.#hashes.pop() as Buffer, hashed);
+      index = (index - 1) / 2;
+      level += 1;
+      onSubtree?.(level, index, hashed);
+    }
+    this.#hashes.push(hashed);
+    this.#size += 1;
+  }
+
+  root(): Buffer {
+    let root: Buffer | undefined;
+    for (let at = this.#hashes.length - 1; at >= 0; at -= 1) {
+      const left = this.#hashes[at] as Buffer;
+      root = root === undefined ? left : nodeHash(left, root);
+    }
+    return root ?? EMPTY_ROOT;
+  }
+}
+
+function ones(size: number): number {
+  let count = 0;
+  for (let rest = size; rest > 0; rest = Math.floor(rest / 2)) count += rest % 2;
+  return count;
+}
+
+/** Reads the root of the index-th perfect subtree of 2^level entries. */
+export type NodeReader = (level: number, index: number) => Promise<Buffer> | Buffer;
+
+/** Largest power of two below `size` (size ≥ 2), as an exponent. */
+function splitLevel(size: number): number {
+  let level = 0;
+  while (2 ** (level + 1) < size) level += 1;
+  return level;
+}
+
+/** Root of entries [from, from + size), where from is a multiple of the smallest power of two ≥ size. */
+async function rangeRoot(from: number, size: number, nodes: NodeReader): Promise<Buffer> {
+  const level = size === 1 ? 0 : splitLevel(size) + 1;
+  if (2 ** level === size) return nodes(level, from / size);
+  const left = 2 ** splitLevel(size);
+  return nodeHash(await rangeRoot(from, left, nodes), await rangeRoot(from + left, size - left, nodes));
+}
+
+/** RFC 6962 section 2.1.1: the audit path of entry `index` in the tree of `size` entries. @throws RangeError */
+export async function inclusionProof(index: number, size: number, nodes: NodeReader): Promise<Buffer[]> {
+  if (!Number.isSafeInteger(index) || index < 0 || index >= size) throw new RangeError(`there is no entry ${index} in a log of ${size}`);
+  const path = async (at: number, from: number, width: number): Promise<Buffer[]> => {
+    if (width === 1) return [];
+    const left = 2 ** splitLevel(width);
+    return at < left
+      ? [...(await path(at, from, left)), await rangeRoot(from + left, width - left, nodes)]
+      : [...(await path(at - left, from + left, width - left)), await rangeRoot(from, left, nodes)];
+  };
+  return path(index, 0, size);
+}
+
+/** RFC 9162 section 2.1.3.2. @returns whether the path leads from this leaf to this root */
+export function verifyInclusion(index: number, size: number, leaf: Buffer, proof: readonly Buffer[], root: Buffer): boolean {
+  if (!Number.isSafeInteger(index) || index < 0 || index >= size) return false;
+  let position = index;
+  let last = size - 1;
+  let hashed = leaf;
+  for (const sibling of proof) {
+    if (last === 0) return false;
+    if (position % 2 === 1 || position === last) {
+      hashed = nodeHash(sibling, hashed);
+      while (position % 2 === 0 && position !== 0) {
+        position = Math.floor(position / 2);
+        last = Math.floor(last / 2);
+      }
+    } else hashed = nodeHash(hashed, sibling);
+    position = Math.floor(position / 2);
+    last = Math.floor(last / 2);
+  }
+  return last === 0 && hashed.equals(root);
+}

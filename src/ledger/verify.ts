@@ -1,0 +1,492 @@
+// Verifies a whole archive: the chain against a head pinned outside the database, every row against the entry it stands for, every
+// payload against its commitment. Imports no driver: it reads through the three-part interface below and believes none of it.
+
+import { createHash, type Hash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { bodyCommitment, payloadCommitment } from '../core/digest.ts';
+import { ObjectNotFoundError } from '../core/errors.ts';
+import { ChainCheck, type Problem, type StoredEntry } from './chain.ts';
+import { disclosureTree } from './disclosure.ts';
+import { observationDocument, type SnapshotDocument, type ObservationDocument, snapshotDocument } from './documents.ts';
+import { decodeEntry, type Entry } from './entry.ts';
+import { ERASED_COLUMNS, PROJECTED_TABLES, type PayloadFacts, type ProjectedTable, type Row, projectEntry } from './projection.ts';
+import type { Json } from '../core/canonical.ts';
+
+export interface RowWithSeq extends Readonly<Record<string, unknown>> {
+  readonly seq: number;
+}
+
+/** What verification reads: entries, rows by position, objects. An adapter for PostgreSQL is in reader.ts. */
+export interface ArchiveReader {
+  /** All stored entries by ascending position, in batches. */
+  entries(): AsyncIterable<StoredEntry[]>;
+  /** One entry's bytes, or null. */
+  entry(seq: number): Promise<Buffer | null>;
+  head(): Promise<{ size: number; root: Buffer; edge: Buffer } | null>;
+  /** Rows of a table with `from <= seq < to`. */
+  rows(table: ProjectedTable | 'entry_bodies' | 'accounts' | 'sources', from: number, to: number): Promise<RowWithSeq[]>;
+  /** Number of rows whose position is no entry's. */
+  strayRows(table: ProjectedTable | 'entry_bodies', size: number): Promise<number>;
+  subtrees(keys: readonly { level: number; n: number }[]): Promise<{ level: number; n: number; hash: Buffer }[]>;
+  checkpoints(): Promise<{ size: number; note: string }[]>;
+  /** The entry at which a payload is said to have been destroyed, by commitment. */
+  destructions(commitments: readonly string[]): Promise<Map<string, number>>;
+  /** @throws ObjectNotFoundError */
+  object(commitment: string): Promise<{ contentType: string; length: number; metadata: Readonly<Record<string, string>>; body: Readable }>;
+}
+
+export interface VerifyOptions {
+  readonly origin: string;
+  /** The signed head pinned outside the database, or null when there is none. */
+  readonly pinned: { readonly size: number; readonly root: Buffer } | null;
+  /** Checkpoints from outside the operator's reach. */
+  readonly anchors: readonly { readonly size: number; readonly root: Buffer }[];
+  /** Opens a note of the checkpoints table with the pinned key. @throws VerificationError */
+  readonly openCheckpoint: (note: string) => { size: number; root: Buffer };
+  readonly onProgress?: (entries: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface VerifyResult {
+  readonly ok: boolean;
+  readonly origin: string;
+  readonly size: number;
+  /** base64 */
+  readonly root: string;
+  readonly entries: number;
+  /** Entries beyond the last signed head, and beyond the last anchor. */
+  readonly unsigned: number;
+  readonly unanchored: number;
+  readonly unverifiedMeaning: number;
+  readonly payloads: { intact: number; destroyed: number; missing: number; altered: number; presentAfterDestruction: number };
+  readonly problems: Problem[];
+  /** Problems found beyond those listed. */
+  readonly unlisted: number;
+}
+
+const PROBLEMS_LISTED = 1000;
+/** Payloads read at the same time. */
+const CONCURRENCY = 8;
+
+export async function verifyArchive(reader: ArchiveReader, options: VerifyOptions): Promise<VerifyResult> {
+  return new ArchiveVerification(reader, options).run();
+}
+
+interface ReadPayload {
+  readonly state: 'intact' | 'destroyed' | 'missing' | 'altered' | 'present-after-destruction';
+  readonly facts: PayloadFacts | null;
+  readonly metadata: Readonly<Record<string, string>> | null;
+  readonly bytes: Buffer | null;
+  /** Lines of a report that name quarantined payloads. */
+  readonly quarantined: { commitment: string; length: number; sha256: string }[];
+}
+
+class ArchiveVerification {
+  readonly #reader: ArchiveReader;
+  readonly #options: VerifyOptions;
+  readonly #problems: Problem[] = [];
+  #unlisted = 0;
+  readonly #payloads = { intact: 0, destroyed: 0, missing: 0, altered: 0, presentAfterDestruction: 0 };
+
+  constructor(reader: ArchiveReader, options: VerifyOptions) {
+    this.#reader = reader;
+    this.#options = options;
+  }
+
+  #problem(kind: string, seq: number | null, record: string | null, detail: string): void {
+    if (this.#problems.length < PROBLEMS_LISTED) this.#problems.push({ kind, seq, record, detail });
+    else this.#unlisted += 1;
+  }
+
+  async run(): Promise<VerifyResult> {
+    const { pinned, anchors, origin } = this.#options;
+    const checkpoints = this.#openCheckpoints(await this.#reader.checkpoints());
+    const wanted = [...checkpoints, ...anchors, ...(pinned === null ? [] : [pinned])];
+    const chain = new ChainCheck(origin, wanted.map((head) => head.size));
+    for await (const stored of this.#reader.entries()) {
+      this.#options.signal?.throwIfAborted();
+      const batch = chain.take(stored);
+      for (const p of batch.problems) this.#problem(p.kind, p.seq, p.record, p.detail);
+      await this.#checkSubtrees(batch.subtrees);
+      await this.#checkRows(batch.entries);
+      this.#options.onProgress?.(chain.size);
+    }
+    for (const checkpoint of checkpoints) this.#compareRoot(chain, checkpoint, 'checkpoint-differs', 'the stored checkpoint');
+    for (const anchor of anchors) this.#compareRoot(chain, anchor, 'anchor-differs', 'the anchored checkpoint');
+    if (pinned !== null) this.#compareRoot(chain, pinned, 'root-differs', 'the signed head kept outside the database');
+    await this.#checkHead(chain);
+    for (const table of [...PROJECTED_TABLES, 'entry_bodies'] as const) {
+      const stray = await this.#reader.strayRows(table, chain.size);
+      if (stray > 0) this.#problem('row-unexpected', null, null, `${stray} row${stray === 1 ? '' : 's'} of ${table} belong${stray === 1 ? 's' : ''} to no entry`);
+    }
+    const anchored = Math.max(0, ...anchors.map((a) => a.size));
+    return {
+      ok: this.#problems.length === 0,
+      origin,
+      size: chain.size,
+      root: chain.root().toString('base64'),
+      entries: chain.size,
+      unsigned: Math.max(0, chain.size - (pinned?.size ?? 0)),
+      unanchored: Math.max(0, chain.size - anchored),
+      unverifiedMeaning: chain.unknownTypes,
+      payloads: this.#payloads,
+      problems: this.#problems,
+      unlisted: this.#unlisted,
+    };
+  }
+
+  #openCheckpoints(stored: { size: number; note: string }[]): { size: number; root: Buffer }[] {
+    const opened: { size: number; root: Buffer }[] = [];
+    for (const row of stored) {
+      try {
+        const checkpoint = this.#options.openCheckpoint(row.note);
+        if (checkpoint.size !== row.size) this.#problem('checkpoint-differs', row.size, null, `the checkpoint stored for size ${row.size} is of size ${checkpoint.size}`);
+        opened.push(checkpoint);
+      } catch (error) {
+        this.#problem('checkpoint-differs', row.size, null, `the checkpoint stored for size ${row.size} does not verify: ${(error as Error).message}`);
+      }
+    }
+    return opened;
+  }
+
+  #compareRoot(chain: ChainCheck, head: { size: number; root: Buffer }, kind: string, what: string): void {
+    const root = chain.rootAt(head.size);
+    if (root === undefined) {
+      this.#problem('ledger-truncated', chain.size, null, `${what} covers ${head.size} entries, the ledger holds ${chain.size}`);
+    } else if (!root.equals(head.root)) {
+      this.#problem(kind, null, null, `the first ${head.size} entries do not have the root of ${what}: at least one of them was changed`);
+    }
+  }
+
+  async #checkHead(chain: ChainCheck): Promise<void> {
+    const head = await this.#reader.head();
+    if (head === null) this.#problem('head-differs', null, null, 'the database has no ledger head');
+    else if (head.size !== chain.size || !head.root.equals(chain.root())) {
+      this.#problem('head-differs', chain.size, null, `the stored head (size ${head.size}) is not the head of the stored entries (size ${chain.size})`);
+    }
+  }
+
+  async #checkSubtrees(expected: readonly { level: number; n: number; hash: Buffer }[]): Promise<void> {
+    if (expected.length === 0) return;
+    const stored = new Map((await this.#reader.subtrees(expected)).map((s) => [`${s.level}/${s.n}`, s.hash]));
+    for (const { level, n, hash } of expected) {
+      if (stored.get(`${level}/${n}`)?.equals(hash) !== true) {
+        this.#problem('subtree-differs', n * 256 ** level, null, `the stored root of subtree ${n} of level ${level} is not that of its entries`);
+      }
+    }
+  }
+
+  async #checkRows(entries: readonly { seq: number; entry: Entry | null }[]): Promise<void> {
+    const first = entries[0];
+    const last = entries.at(-1);
+    if (first === undefined || last === undefined) return;
+    const stored = new Map<string, RowWithSeq[]>();
+    for (const table of [...PROJECTED_TABLES, 'entry_bodies', 'accounts', 'sources'] as const) {
+      const rows = await this.#reader.rows(table, first.seq, last.seq + 1);
+      for (const [seq, own] of Map.groupBy(rows, (row) => row.seq)) stored.set(`${table}/${seq}`, own);
+    }
+    const payloadRows = [...stored].flatMap(([key, rows]) => (key.startsWith('payloads/') ? rows : []));
+    const commitments = new Set(payloadRows.map((row) => String(row.commitment)));
+    for (const { entry } of entries) for (const c of namedPayloads(entry)) commitments.add(c);
+    const destroyed = await this.#reader.destructions([...commitments]);
+    const queue = entries[Symbol.iterator]();
+    const workers = Array.from({ length: Math.min(CONCURRENCY, entries.length) }, async () => {
+      for (const { seq, entry } of queue) await this.#checkEntryRows(seq, entry, (table) => stored.get(`${table}/${seq}`) ?? [], destroyed);
+    });
+    await Promise.all(workers);
+  }
+
+  async #checkEntryRows(
+    seq: number,
+    entry: Entry | null,
+    rowsOf: (table: string) => RowWithSeq[],
+    destroyed: ReadonlyMap<string, number>,
+  ): Promise<void> {
+    this.#checkBody(seq, entry, rowsOf);
+    if (entry === null) return;
+    const record = 'record' in entry ? entry.record : null;
+    const payloads = new Map<string, ReadPayload>();
+    const read = async (commitment: string): Promise<ReadPayload> => {
+      const known = payloads.get(commitment);
+      if (known !== undefined) return known;
+      const result = await this.#readPayload(commitment, seq, record, destroyed, entry);
+      payloads.set(commitment, result);
+      return result;
+    };
+    let document: SnapshotDocument | ObservationDocument | undefined;
+    let seed: Buffer | undefined;
+    let quarantined: ReadPayload['quarantined'] = [];
+    let whole = true;
+    if (entry.type === 'item.captured') {
+      const own = await read(entry.document);
+      whole = own.state === 'intact';
+      if (own.bytes !== null && whole) {
+        document = this.#parse(snapshotDocument, own.bytes, seq, record) as SnapshotDocument | undefined;
+        seed = own.metadata?.seed === undefined ? undefined : Buffer.from(own.metadata.seed, 'hex');
+        if (document !== undefined) {
+          this.#checkDisclosure(entry, own.bytes, seed);
+          this.#compareDocument(entry, document);
+          await read(document.slice.commitment);
+          for (const media of document.media) {
+            if (media.commitment !== null && media.since === document.version) await read(media.commitment);
+          }
+        } else whole = false;
+      }
+    } else if (entry.type === 'item.missing' || entry.type === 'item.restored') {
+      const own = await read(entry.document);
+      whole = own.state === 'intact';
+      if (own.bytes !== null && whole) {
+        const parsed = this.#parse(observationDocument, own.bytes, seq, record) as ObservationDocument | undefined;
+        if (parsed === undefined) whole = false;
+        else {
+          document = parsed;
+          if (parsed.record !== entry.record) this.#problem('document-differs', seq, record, 'the observation document belongs to another record');
+          if (parsed.answer !== null) await read(parsed.answer.commitment);
+        }
+      }
+    } else if (entry.type === 'run.finished') {
+      const own = await read(entry.report);
+      whole = own.state === 'intact';
+      quarantined = own.quarantined;
+      for (const q of quarantined) await read(q.commitment);
+    }
+    if (whole && [...payloads.values()].every((p) => p.facts !== null)) {
+      const expected = projectEntry(entry, {
+        document,
+        seed,
+        quarantined,
+        facts: (commitment) => (payloads.get(commitment) as ReadPayload).facts as PayloadFacts,
+      });
+      this.#compareRows(seq, record, expected, rowsOf, destroyed);
+    } else this.#compareWithoutDocument(seq, entry, rowsOf, destroyed);
+  }
+
+  #checkBody(seq: number, entry: Entry | null, rowsOf: (table: string) => RowWithSeq[]): void {
+    const body = rowsOf('entry_bodies')[0];
+    const commitment = entry !== null && 'body' in entry ? entry.body : null;
+    if (commitment === null) {
+      if (body !== undefined && entry !== null) this.#problem('row-unexpected', seq, null, `entry ${seq} has no body, yet a row holds one`);
+      return;
+    }
+    if (body === undefined) this.#problem('body-missing', seq, null, `the body of entry ${seq} is missing`);
+    else if (bodyCommitment(body.salt as Buffer, body.body as Buffer) !== commitment) {
+      this.#problem('body-altered', seq, null, `the body of entry ${seq} is not the one that the entry commits to`);
+    } else this.#compareNamed(seq, entry, body.body as Buffer, rowsOf);
+  }
+
+  /** Rows of accounts and sources repeat the body of the entry that last changed them. */
+  #compareNamed(seq: number, entry: Entry | null, body: Buffer, rowsOf: (table: string) => RowWithSeq[]): void {
+    const table = entry?.type === 'account.changed' ? 'accounts' : entry?.type === 'source.changed' ? 'sources' : null;
+    const row = table === null ? undefined : rowsOf(table)[0];
+    if (row === undefined) return;
+    const named = JSON.parse(body.toString('utf8')) as Record<string, unknown>;
+    for (const column of table === 'accounts' ? ['id', 'name', 'roles'] : ['id', 'name', 'platform']) {
+      if (cellText(row[column]) !== cellText(named[column])) {
+        this.#problem('row-differs', seq, null, `${table}.${column} is not what entry ${seq} says`);
+      }
+    }
+  }
+
+  #checkDisclosure(entry: Extract<Entry, { type: 'item.captured' }>, bytes: Buffer, seed: Buffer | undefined): void {
+    if (seed === undefined) {
+      this.#problem('payload-altered', entry.seq, entry.record, 'the snapshot document has lost its disclosure seed');
+      return;
+    }
+    const tree = disclosureTree(JSON.parse(bytes.toString('utf8')) as Json, seed);
+    if (tree.root.toString('hex') !== entry.disclosure || tree.leaves !== entry.leaves) {
+      this.#problem('disclosure-differs', entry.seq, entry.record, 'the snapshot document does not have the disclosure root of its entry');
+    }
+  }
+
+  #compareDocument(entry: Extract<Entry, { type: 'item.captured' }>, document: SnapshotDocument): void {
+    if (document.record !== entry.record || document.snapshot !== entry.snapshot || document.version !== entry.version || document.run !== entry.run) {
+      this.#problem('document-differs', entry.seq, entry.record, 'the snapshot document names another record, snapshot, version or run than its entry');
+    }
+  }
+
+  #parse(
+    schema: { safeParse(value: unknown): { success: true; data: unknown } | { success: false } },
+    bytes: Buffer,
+    seq: number,
+    record: string | null,
+  ): unknown {
+    const parsed = schema.safeParse(JSON.parse(bytes.toString('utf8')));
+    if (parsed.success) return parsed.data;
+    this.#problem('document-differs', seq, record, 'the document is not of the shape that FORMAT.md gives');
+    return undefined;
+  }
+
+  #compareRows(
+    seq: number,
+    record: string | null,
+    expected: readonly { table: ProjectedTable; row: Row }[],
+    rowsOf: (table: string) => RowWithSeq[],
+    destroyed: ReadonlyMap<string, number>,
+  ): void {
+    for (const table of PROJECTED_TABLES) {
+      const wanted = expected.filter((row) => row.table === table).map((row) => row.row);
+      const left = [...rowsOf(table)];
+      for (const row of wanted) {
+        if (table === 'payloads' && destroyed.has(String(row.commitment))) {
+          const at = left.findIndex((r) => r.commitment === row.commitment);
+          if (at >= 0) this.#checkErased('payloads', left.splice(at, 1)[0] as RowWithSeq, seq, record);
+          continue;
+        }
+        const at = left.findIndex((stored) => differing(row, stored) === null);
+        if (at >= 0) {
+          left.splice(at, 1);
+          continue;
+        }
+        // The row that comes nearest is the one that was changed.
+        const near = left.findIndex((stored) => sameKey(table, row, stored));
+        if (near < 0) this.#problem('row-missing', seq, record, `${table} lacks a row that entry ${seq} stands for`);
+        else {
+          const column = differing(row, left[near] as RowWithSeq) as string;
+          left.splice(near, 1);
+          this.#problem('row-differs', seq, record, `${table}.${column} is not what entry ${seq} and its document say`);
+        }
+      }
+      for (const row of left) this.#unexpected(table, row, seq, record);
+    }
+  }
+
+  #unexpected(table: ProjectedTable, row: RowWithSeq, seq: number, record: string | null): void {
+    this.#problem('row-unexpected', seq, record, `${table} holds a row that entry ${seq} does not stand for${typeof row.id === 'string' ? ` (${row.id})` : ''}`);
+  }
+
+  /** The document is gone (destroyed, missing or altered): what the entry says by itself still holds, and erased columns must be NULL. */
+  #compareWithoutDocument(seq: number, entry: Entry, rowsOf: (table: string) => RowWithSeq[], destroyed: ReadonlyMap<string, number>): void {
+    const record = 'record' in entry ? entry.record : null;
+    for (const row of rowsOf('payloads')) {
+      const commitment = String(row.commitment);
+      if (destroyed.has(commitment)) this.#checkErased('payloads', row, seq, record);
+    }
+    if (entry.type === 'item.captured') {
+      const row = rowsOf('snapshots')[0];
+      const own = { id: entry.snapshot, record_id: entry.record, run_id: entry.run, version: entry.version, document: entry.document, disclosure: entry.disclosure, leaves: entry.leaves };
+      if (row === undefined) this.#problem('row-missing', seq, record, `snapshots lacks the row that entry ${seq} stands for`);
+      else {
+        const column = differing(own, row);
+        if (column !== null) this.#problem('row-differs', seq, record, `snapshots.${column} is not what entry ${seq} says`);
+        if (destroyed.has(entry.document)) this.#checkErased('snapshots', row, seq, record);
+      }
+      if (destroyed.has(entry.document)) for (const identity of rowsOf('record_identities')) this.#checkErased('record_identities', identity, seq, record);
+    }
+  }
+
+  #checkErased(table: keyof typeof ERASED_COLUMNS, row: RowWithSeq, seq: number, record: string | null): void {
+    for (const column of ERASED_COLUMNS[table]) {
+      if (row[column] !== null) {
+        this.#payloads.presentAfterDestruction += 1;
+        this.#problem('present-after-destruction', seq, record, `${table}.${column} was erased and holds something again`);
+      }
+    }
+  }
+
+  async #readPayload(
+    commitment: string,
+    seq: number,
+    record: string | null,
+    destroyed: ReadonlyMap<string, number>,
+    entry: Entry,
+  ): Promise<ReadPayload> {
+    const nothing = { facts: null, metadata: null, bytes: null, quarantined: [] };
+    const destruction = destroyed.get(commitment);
+    if (destruction !== undefined && !(await this.#isDestruction(destruction, commitment))) {
+      this.#problem('row-unexpected', destruction, record, `payload_destructions names entry ${destruction} for ${commitment}, which does not say so`);
+    }
+    try {
+      const object = await this.#reader.object(commitment);
+      const isDocument = entry.type !== 'run.finished';
+      const { digest, length, bytes, quarantined } = await consume(object.body, isDocument && object.contentType === 'application/json', entry.type === 'run.finished');
+      if (destruction !== undefined) {
+        this.#payloads.presentAfterDestruction += 1;
+        this.#problem('present-after-destruction', seq, record, `payload ${commitment} was destroyed by entry ${destruction} and is in the store`);
+        return { ...nothing, state: 'present-after-destruction' };
+      }
+      const salt = Buffer.from(object.metadata.salt ?? '', 'hex');
+      if (payloadCommitment(salt, digest) !== commitment) {
+        this.#payloads.altered += 1;
+        this.#problem('payload-altered', seq, record, `payload ${commitment} does not have the bytes or the salt that were committed to`);
+        return { ...nothing, state: 'altered' };
+      }
+      this.#payloads.intact += 1;
+      const facts = { salt, sha256: digest.toString('hex'), length, contentType: object.contentType };
+      return { state: 'intact', facts, metadata: object.metadata, bytes, quarantined };
+    } catch (error) {
+      if (error instanceof ObjectNotFoundError) {
+        if (destruction !== undefined) {
+          this.#payloads.destroyed += 1;
+          return { ...nothing, state: 'destroyed' };
+        }
+        this.#payloads.missing += 1;
+        this.#problem('payload-missing', seq, record, `payload ${commitment} is not in the store`);
+        return { ...nothing, state: 'missing' };
+      }
+      this.#payloads.altered += 1;
+      this.#problem('payload-altered', seq, record, `payload ${commitment} cannot be read: ${(error as Error).message}`);
+      return { ...nothing, state: 'altered' };
+    }
+  }
+
+  async #isDestruction(seq: number, commitment: string): Promise<boolean> {
+    const bytes = await this.#reader.entry(seq);
+    if (bytes === null) return false;
+    const decoded = decodeEntry(bytes);
+    return decoded.known && decoded.entry.type === 'payload.destroyed' && decoded.entry.payload === commitment;
+  }
+}
+
+function namedPayloads(entry: Entry | null): string[] {
+  if (entry === null) return [];
+  if ('document' in entry) return [entry.document];
+  return entry.type === 'run.finished' ? [entry.report] : [];
+}
+
+/** Documents up to this size are kept in memory; a larger one cannot be a document of ours. */
+const DOCUMENT_LIMIT = 32 * 1024 * 1024;
+
+async function consume(
+  body: Readable,
+  keep: boolean,
+  report: boolean,
+): Promise<{ digest: Buffer; length: number; bytes: Buffer | null; quarantined: ReadPayload['quarantined'] }> {
+  const hash: Hash = createHash('sha256');
+  const chunks: Buffer[] = [];
+  const quarantined: ReadPayload['quarantined'] = [];
+  let length = 0;
+  let rest = '';
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    length += chunk.length;
+    if (keep && length <= DOCUMENT_LIMIT) chunks.push(chunk);
+    if (report) {
+      const lines = (rest + chunk.toString('latin1')).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        if (line.startsWith('{"quarantine":')) quarantined.push((JSON.parse(Buffer.from(line, 'latin1').toString('utf8')) as { quarantine: { commitment: string; length: number; sha256: string } }).quarantine);
+      }
+    }
+  }
+  return { digest: hash.digest(), length, bytes: keep && length <= DOCUMENT_LIMIT ? Buffer.concat(chunks) : null, quarantined };
+}
+
+/** @returns the first column in which a stored row is not as it must be, or null */
+function differing(expected: Readonly<Record<string, unknown>>, stored: RowWithSeq): string | null {
+  for (const [column, value] of Object.entries(expected)) {
+    if (cellText(value) !== cellText(stored[column])) return column;
+  }
+  return null;
+}
+
+function sameKey(table: ProjectedTable, expected: Row, stored: RowWithSeq): boolean {
+  const key = { records: 'id', snapshots: 'id', payloads: 'commitment', capture_runs: 'id', bundles: 'id', payload_destructions: 'commitment' }[table as string];
+  return key === undefined || cellText(expected[key]) === cellText(stored[key]);
+}
+
+function cellText(value: unknown): string {
+  if (value === null || value === undefined) return '\u0000null';
+  if (Buffer.isBuffer(value)) return value.toString('hex');
+  if (Array.isArray(value)) return JSON.stringify(value);
+  return String(value);
+}
