@@ -1,0 +1,3 @@
+// The database of the tests of search and export.
+
+export { testArchiveDatabase } from '../support/postgres.ts';
