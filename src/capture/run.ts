@@ -203,7 +203,7 @@ async function runLocked(
 }
 
 function interrupted(): Problem {
-  return { code: 'interrupted', message: 'The run was stopped before its end; the next run goes on from what is stored.', subject: null } as unknown as Problem;
+  return { code: 'interrupted', message: 'The run was stopped before its end; the next run goes on from what is stored.', subject: null };
 }
 
 /** A platform's failure belongs in the report; anything else is ours and is thrown. */

@@ -32,6 +32,8 @@ export interface Batch {
   add(draft: EntryDraft, input?: ProjectionInput): number;
   /** Adds an entry with a body (FORMAT.md section 2). `kind` names the body for those who may read it. */
   addWithBody(draft: BodiedDraft, kind: string, body: Json): number;
+  /** Runs in the same transaction once the entries stand, for rows that refer to them. */
+  afterwards(work: () => Promise<unknown>): void;
 }
 
 const NO_DOCUMENT: ProjectionInput = {
@@ -104,6 +106,7 @@ class BatchWriter implements Batch {
   readonly #subtrees: { level: number; n: number; hash: Buffer }[] = [];
   readonly #bodies: { seq: number; kind: string; salt: Buffer; body: Buffer }[] = [];
   readonly #rows: ProjectedRow[] = [];
+  readonly #later: (() => Promise<unknown>)[] = [];
 
   constructor(
     tx: DatabaseTransaction,
@@ -156,6 +159,10 @@ class BatchWriter implements Batch {
     return seq;
   }
 
+  afterwards(work: () => Promise<unknown>): void {
+    this.#later.push(work);
+  }
+
   async flush(): Promise<void> {
     if (this.#entries.length === 0) return;
     const { tx } = this;
@@ -165,6 +172,7 @@ class BatchWriter implements Batch {
     await insertRows(tx, 'ledger_subtrees', this.#subtrees);
     await insertRows(tx, 'entry_bodies', this.#bodies);
     await insertProjected(tx, this.#rows);
+    for (const work of this.#later) await work();
     const moved = await tx
       .updateTable('ledger_head')
       .set({ size: this.#edge.size, root: this.#edge.root(), edge: this.#edge.encode(), last: this.#last, at: this.at })

@@ -96,6 +96,7 @@ export type ProblemCode =
   | 'access-lost'
   | 'incomplete-thread'
   | 'repeated-cursor'
+  | 'interrupted'
   | 'media';
 
 export interface Problem {
