@@ -1,0 +1,343 @@
+// Reads an account on Bluesky (AT Protocol) over its public HTTP methods: the account's posts, replies and reposts to the end
+// of its feed, then everybody's replies below them. How one answer becomes items is in bluesky/sighting.ts.
+
+import { rm } from 'node:fs/promises';
+import type { Json } from '../core/canonical.ts';
+import type { BlueskySettings } from '../core/settings.ts';
+import { sha256OfContentId } from './bluesky/content-id.ts';
+import { lookUpItems } from './bluesky/look-up.ts';
+import { Repositories } from './bluesky/repositories.ts';
+import { PLATFORM, readPost, readRepost, rejected } from './bluesky/sighting.ts';
+import { incompleteThread, readThread, type ThreadReader } from './bluesky/threads.ts';
+import { feedPage, profileView, resolvedHandle } from './bluesky/views.ts';
+import {
+  callXrpc,
+  requireAccepted,
+  UnreadableAnswerError,
+  type XrpcAnswer,
+  xrpcAddress,
+} from './bluesky/xrpc.ts';
+import { CollectError } from './collect-error.ts';
+import type { CollectOptions, Collector, CollectorEvent, Problem, Rejected, Sighting } from './collector.ts';
+import { Http, type HttpDependencies } from './http.ts';
+
+const PAGE_SIZE = '100';
+/** Pages in a row that bring nothing new before the feed counts as going in circles. */
+const BARREN_PAGES = 3;
+/** Threads in a row that fail before the service counts as failing. */
+const FAILED_THREADS = 5;
+
+interface Account {
+  readonly did: string;
+  readonly handle: string;
+  readonly postsCount: number | null;
+}
+
+/** What a walk through the account's feed finds besides items. */
+interface Feed {
+  /** Own posts that have replies, newest first. */
+  readonly withReplies: { readonly roots: string[]; readonly replies: string[] };
+  unnamedReposts: number;
+  whole: boolean;
+}
+
+/**
+ * @param settings `repository`, when set, is the configured account's server only; other authors' servers are found by their
+ *   DID documents. The origins in the settings, and no others, may be private.
+ */
+export function openBlueskyCollector(settings: BlueskySettings, dependencies: HttpDependencies): Collector {
+  const { service } = settings;
+  const trusted = [
+    service,
+    settings.directory,
+    ...(settings.repository === null ? [] : [settings.repository]),
+  ];
+  const http = new Http(trusted, dependencies);
+  const repositories = new Repositories(http, settings);
+
+  /** The server is resolved again when bytes are fetched; an address that can't be told now must not stop the item. */
+  const blobAddress = (signal: AbortSignal) => async (did: string, contentId: string) => {
+    let origin = new URL(settings.repository ?? service).origin;
+    try {
+      const located = await repositories.locate(did, signal);
+      if ('origin' in located) ({ origin } = located);
+    } catch (error) {
+      if (!(error instanceof CollectError)) throw error;
+    }
+    return xrpcAddress(origin, 'com.atproto.sync.getBlob', { did, cid: contentId });
+  };
+
+  async function findAccount(signal: AbortSignal): Promise<Account> {
+    const did = settings.account.startsWith('did:')
+      ? settings.account
+      : await resolveHandle(settings.account.replace(/^@/, ''), signal);
+    repositories.begin(did);
+    const answer = await callXrpc(http, service, 'app.bsky.actor.getProfile', { actor: did }, signal);
+    if (answer.error !== null) throw accountError(settings.account, answer);
+    const profile = profileView.safeParse(answer.document.value);
+    if (!profile.success || profile.data.did !== did)
+      throw new UnreadableAnswerError(answer, `${service} gives no profile of ${did}`);
+    return { did, handle: profile.data.handle, postsCount: profile.data.postsCount ?? null };
+  }
+
+  async function resolveHandle(handle: string, signal: AbortSignal): Promise<string> {
+    const answer = await callXrpc(http, service, 'com.atproto.identity.resolveHandle', { handle }, signal);
+    if (answer.error !== null) throw accountError(handle, answer);
+    const resolved = resolvedHandle.safeParse(answer.document.value);
+    if (!resolved.success) throw new UnreadableAnswerError(answer, `${service} gives no DID for ${handle}`);
+    return resolved.data.did;
+  }
+
+  /** A pinned repository server is the account's: outside a run, the account has to be found first. */
+  async function knowAccount(signal: AbortSignal): Promise<void> {
+    if (settings.repository !== null && !repositories.hasBegun) await findAccount(signal);
+  }
+
+  async function* collect({ state, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
+    const account = await findAccount(signal);
+    const before = accountOf(state);
+    if (before !== null && before !== account.did) throw reassigned(settings.account, before, account.did);
+    if (account.postsCount !== null) yield { type: 'reported', what: 'posts', count: account.postsCount };
+    const reader: ThreadReader = {
+      http,
+      service,
+      blobAddress: blobAddress(signal),
+      offered: new Set(),
+      covered: new Set(),
+      notShown: 0,
+    };
+    const feed: Feed = { withReplies: { roots: [], replies: [] }, unnamedReposts: 0, whole: true };
+    yield* readFeed(account, reader, feed, signal);
+    let whole = feed.whole;
+    let failed = 0;
+    // Roots first: most of the account's own replies stand in those threads already. Oldest first, as the feed is newest first.
+    for (const uri of [...feed.withReplies.roots.reverse(), ...feed.withReplies.replies.reverse()]) {
+      signal.throwIfAborted();
+      if (reader.covered.has(uri)) continue;
+      try {
+        yield* readThread(reader, uri, signal);
+        failed = 0;
+      } catch (error) {
+        if (!(error instanceof CollectError)) throw error;
+        whole = false;
+        yield* quarantined(error);
+        yield incompleteThread(uri, error);
+        failed += 1;
+        if (failed >= FAILED_THREADS) throw error;
+      }
+    }
+    if (reader.notShown > 0) yield { type: 'reported', what: 'replies not shown', count: reader.notShown };
+    if (feed.unnamedReposts > 0)
+      yield { type: 'reported', what: 'reposts without an address', count: feed.unnamedReposts };
+    yield { type: 'end', coverage: whole ? 'all' : 'recent', state: { account: account.did } };
+  }
+
+  /** Reads the account's feed to its end, page by page. */
+  async function* readFeed(
+    account: Account,
+    reader: ThreadReader,
+    feed: Feed,
+    signal: AbortSignal,
+  ): AsyncIterable<CollectorEvent> {
+    const cursors = new Set<string>();
+    let cursor: string | undefined;
+    let barren = 0;
+    let elements = 0;
+    while (true) {
+      signal.throwIfAborted();
+      const parameters = {
+        actor: account.did,
+        filter: 'posts_with_replies',
+        limit: PAGE_SIZE,
+        ...(cursor === undefined ? {} : { cursor }),
+      };
+      const page = await feedAnswer(parameters, signal);
+      if ('events' in page) {
+        yield* page.events;
+        feed.whole = false;
+        return;
+      }
+      const sightings: Sighting[] = [];
+      const unreadable: Rejected[] = [];
+      for (const part of page.parts) {
+        elements += 1;
+        const reason = part.member('reason')?.value as { $type?: unknown } | undefined;
+        const isRepost = reason?.$type === 'app.bsky.feed.defs#reasonRepost';
+        const post = part.member('post');
+        const read = isRepost
+          ? readRepost(part, page.answer.exchange, account.did)
+          : post === undefined
+            ? rejected(part, page.answer.exchange, 'an element of a feed without a post')
+            : await readPost(post, page.answer.exchange, reader.blobAddress);
+        if (read === null) feed.unnamedReposts += 1;
+        else if ('rejected' in read) unreadable.push(read.rejected);
+        else if (!isRepost && read.post.author.did !== account.did) {
+          unreadable.push({
+            bytes: part.raw(),
+            exchange: page.answer.exchange,
+            reason: 'somebody else’s post in the account’s feed, not as a repost',
+          });
+        } else {
+          const { platformId } = read.sighting.identity;
+          if (reader.offered.has(platformId)) continue;
+          reader.offered.add(platformId);
+          sightings.push(read.sighting);
+          if (isRepost || (read.post.replyCount ?? 0) === 0) continue;
+          feed.withReplies[read.sighting.item.kind === 'reply' ? 'replies' : 'roots'].push(platformId);
+        }
+      }
+      if (unreadable.length > 0) feed.whole = false;
+      yield { type: 'page', exchange: page.answer.exchange, sightings, rejected: unreadable };
+      cursor = page.cursor;
+      if (cursor === undefined || page.parts.length === 0) break;
+      barren = sightings.length === 0 ? barren + 1 : 0;
+      if (cursors.has(cursor) || barren >= BARREN_PAGES) {
+        feed.whole = false;
+        yield { type: 'problem', problem: repeatedCursor(page.answer) };
+        return;
+      }
+      cursors.add(cursor);
+    }
+    if (elements === 0 && (account.postsCount ?? 0) > 0) {
+      feed.whole = false;
+      const message = `${service} counts ${account.postsCount} posts of @${account.handle} but listed none; nothing is taken as deleted.`;
+      yield { type: 'problem', problem: { code: 'not-the-expected-format', message, subject: account.did } };
+    }
+  }
+
+  /** One page of the feed, or, when it is no such page after earlier ones were, the events that say so. */
+  async function feedAnswer(parameters: Record<string, string>, signal: AbortSignal) {
+    try {
+      const answer = await callXrpc(http, service, 'app.bsky.feed.getAuthorFeed', parameters, signal);
+      const document = requireAccepted(answer);
+      const page = feedPage.safeParse(document.value);
+      if (!page.success) throw new UnreadableAnswerError(answer, `${answer.exchange.url} gives no feed`);
+      return { answer, cursor: page.data.cursor, parts: document.member('feed')?.elements() ?? [] };
+    } catch (error) {
+      if (!(error instanceof CollectError)) throw error;
+      return { events: [...quarantined(error), { type: 'problem', problem: error.problem } as const] };
+    }
+  }
+
+  async function check(signal: AbortSignal): Promise<{ account: string; findings: string[] }> {
+    const account = await findAccount(signal);
+    const located = await repositories.locate(account.did, signal);
+    const findings = [`@${account.handle} is ${account.did}`];
+    if (account.postsCount !== null) findings.push(`${service} counts ${account.postsCount} posts`);
+    if ('gone' in located)
+      throw new CollectError(
+        'account-not-found',
+        `the directory says that ${account.did} is gone`,
+        account.did,
+      );
+    findings.push(`its repository is at ${located.origin}`);
+    const page = await feedAnswer({ actor: account.did, filter: 'posts_with_replies', limit: '1' }, signal);
+    if ('events' in page)
+      throw new CollectError('http-status', 'the account’s feed cannot be read', account.did);
+    findings.push('its feed can be read');
+    return { account: `@${account.handle}`, findings };
+  }
+
+  return {
+    platform: PLATFORM,
+    collectorVersion: 'bluesky/1',
+    comparisonRule: 'bluesky-content/1',
+    check,
+    collect,
+    async *lookUp(identities, signal) {
+      await knowAccount(signal);
+      yield* lookUpItems(
+        { http, service, repositories, blobAddress: blobAddress(signal) },
+        identities,
+        signal,
+      );
+    },
+    async fetchMedia(reference, directory, signal) {
+      const asked = new URL(reference.url);
+      const did = asked.searchParams.get('did');
+      const cid = reference.contentId;
+      const expected = cid === null ? null : sha256OfContentId(cid);
+      if (did === null || cid === null || expected === null) {
+        throw new CollectError(
+          'media',
+          `the content id ${cid} cannot be checked, so its bytes are not kept`,
+          cid,
+        );
+      }
+      await knowAccount(signal);
+      const located = await repositories.locate(did, signal);
+      if ('gone' in located)
+        throw new CollectError('media', `the account ${did} is gone, and its media with it`, did);
+      const address = xrpcAddress(located.origin, 'com.atproto.sync.getBlob', { did, cid });
+      const { contentType, ...fetched } = await http.download(address, directory, { signal });
+      if (fetched.sha256 !== expected) {
+        await rm(fetched.file, { force: true });
+        throw new CollectError(
+          'media',
+          `the server gave other bytes for ${cid} than its content id promises`,
+          cid,
+          {
+            hint: 'They were not kept; the next run asks again.',
+          },
+        );
+      }
+      return { ...fetched, mediaType: reference.mediaType ?? contentType ?? 'application/octet-stream' };
+    },
+    [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
+  };
+}
+
+/** A page that is not what it must be is kept whole. */
+function quarantined(error: CollectError): CollectorEvent[] {
+  if (!(error instanceof UnreadableAnswerError)) return [];
+  const { exchange, body } = error.answer;
+  return [
+    { type: 'page', exchange, sightings: [], rejected: [{ bytes: body, exchange, reason: error.message }] },
+  ];
+}
+
+function repeatedCursor(answer: XrpcAnswer): Problem {
+  const { url } = answer.exchange;
+  return {
+    code: 'repeated-cursor',
+    message: `${url} pages in circles, so the end of the account was not reached.`,
+    subject: url,
+  };
+}
+
+/** What the service says of an account that it does not show; names by the lexicon of getProfile. */
+function accountError(account: string, answer: XrpcAnswer): CollectError {
+  if (
+    answer.error === 'AccountTakedown' ||
+    answer.error === 'AccountDeactivated' ||
+    answer.error === 'AuthMissing'
+  ) {
+    return new CollectError('access-lost', `${account} exists but is not shown (${answer.error})`, account, {
+      hint: 'Sign in on the platform and see what it asks for; nothing in the archive changes.',
+    });
+  }
+  return new CollectError(
+    'account-not-found',
+    `the service knows no account ${account} (${answer.message ?? answer.error})`,
+    account,
+    {
+      hint: 'Check the handle; if it was changed, put the new one, or the DID, in the settings.',
+    },
+  );
+}
+
+function accountOf(state: Json): string | null {
+  const known = state !== null && typeof state === 'object' && 'account' in state ? state.account : null;
+  return typeof known === 'string' ? known : null;
+}
+
+function reassigned(account: string, before: string, now: string): CollectError {
+  return new CollectError(
+    'access-lost',
+    `${account} now names another account (${now}) than before (${before})`,
+    account,
+    {
+      hint: `To go on with the account captured so far, put ${before} in the settings; for the new one, add a source.`,
+    },
+  );
+}

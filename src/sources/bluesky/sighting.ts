@@ -1,0 +1,250 @@
+// Turns what a Bluesky service shows (a post view, a feed element with a repost) into sightings. The unit is the post view's
+// exact bytes; the author's name, picture and the counters in it change on their own and decide nothing.
+
+import type { Json } from '../../core/canonical.ts';
+import type { Identity } from '../../core/vocabulary.ts';
+import type { Exchange, Item, MediaReference, Rejected, Sighting } from '../collector.ts';
+import { type JsonPart, UnreadableJsonError } from '../slice.ts';
+import { type Medium, type PostView, postRecord, postView, repostReason } from './views.ts';
+
+export const PLATFORM = 'bluesky';
+const NAMESPACE = 'at-uri';
+const POSTS = 'app.bsky.feed.post';
+
+export interface AtUri {
+  readonly did: string;
+  readonly collection: string;
+  readonly rkey: string;
+}
+
+/** @returns the parts of at://did/collection/rkey, or null when it is no such address */
+export function parseAtUri(uri: string): AtUri | null {
+  const match = /^at:\/\/(did:[^/]+)\/([^/]+)\/([^/]+)$/.exec(uri);
+  return match === null
+    ? null
+    : { did: match[1] as string, collection: match[2] as string, rkey: match[3] as string };
+}
+
+export function identityOf(uri: string): Identity {
+  return { platform: PLATFORM, namespace: NAMESPACE, platformId: uri };
+}
+
+/** Gives the address of a blob of an author. */
+export type BlobAddress = (did: string, contentId: string) => Promise<string>;
+
+export type Read = { readonly sighting: Sighting; readonly post: PostView } | { readonly rejected: Rejected };
+
+/** Reads a post view. Never throws for what the platform sent: an unreadable item is rejected with its bytes. */
+export async function readPost(part: JsonPart, exchange: Exchange, blobAddress: BlobAddress): Promise<Read> {
+  const read = postView.safeParse(part.value);
+  if (!read.success) return rejected(part, exchange, `not a post: ${faultOf(read.error)}`);
+  const post = read.data;
+  const at = parseAtUri(post.uri);
+  if (at === null || at.did !== post.author.did)
+    return rejected(part, exchange, 'the author is not the owner of the post’s address');
+  if (at.collection !== POSTS)
+    return rejected(part, exchange, `a record of ${at.collection} where a post is due`);
+  const slice = sliceOf(part);
+  if (slice === null) return rejected(part, exchange, 'the post nests too deeply');
+  const record = postRecord.parse(post.record);
+  const { item, media } = contentOf(post, at, record);
+  const sighting: Sighting = {
+    identity: identityOf(post.uri),
+    slice,
+    sliceOffset: part.offset,
+    sliceType: 'application/json',
+    exchange,
+    item,
+    comparison: { author: post.author.did, cid: post.cid, record: post.record as Json },
+    observations: observationsOf(post),
+    media: await Promise.all(
+      media.map(async ({ blob, ...rest }) => ({
+        ...rest,
+        mediaType: blob.mediaType,
+        contentId: blob.cid,
+        url: await blobAddress(at.did, blob.cid),
+      })),
+    ),
+  };
+  return { sighting, post };
+}
+
+/**
+ * Reads an element of the author's feed that is there because the account reposted it. The repost is the account's; the post
+ * in it is somebody's own, so it is told as a link with its author's name, never as the account's text.
+ * @returns null when the service does not name the repost itself
+ */
+export function readRepost(part: JsonPart, exchange: Exchange, account: string): Read | null {
+  const reason = repostReason.safeParse(part.member('reason')?.value);
+  const read = postView.safeParse(part.member('post')?.value);
+  if (!reason.success) return rejected(part, exchange, `not a repost: ${faultOf(reason.error)}`);
+  if (!read.success) return rejected(part, exchange, `not a reposted post: ${faultOf(read.error)}`);
+  const { by, uri, cid, indexedAt } = reason.data;
+  const post = read.data;
+  if (uri === undefined) return null;
+  if (by.did !== account || parseAtUri(uri)?.did !== account)
+    return rejected(part, exchange, 'a repost by another account in this account’s feed');
+  const slice = sliceOf(part);
+  if (slice === null) return rejected(part, exchange, 'the repost nests too deeply');
+  const item: Item = {
+    kind: 'repost',
+    url: webAddress(post.uri),
+    author: { id: by.did, handle: handleOf(by.handle), name: by.displayName || null },
+    createdAt: momentOrNull(indexedAt),
+    createdAtFrom: 'platform',
+    title: null,
+    text: '',
+    contentWarning: null,
+    languages: [],
+    tags: [],
+    links: [
+      {
+        url: webAddress(post.uri) ?? post.uri,
+        title: `@${post.author.handle}`,
+        description: post.record.text,
+      },
+    ],
+    inReplyTo: null,
+    threadRoot: null,
+    quotes: null,
+    reposts: post.uri,
+  };
+  const sighting: Sighting = {
+    identity: identityOf(uri),
+    slice,
+    sliceOffset: part.offset,
+    sliceType: 'application/json',
+    exchange,
+    item,
+    comparison: { author: by.did, cid: cid ?? null, reposts: post.uri },
+    observations: {},
+    media: [],
+  };
+  return { sighting, post };
+}
+
+/** An unreadable part as quarantine keeps it. */
+export function rejected(part: JsonPart, exchange: Exchange, reason: string): { rejected: Rejected } {
+  return { rejected: { bytes: part.raw(), exchange, reason } };
+}
+
+function sliceOf(part: JsonPart): Uint8Array | null {
+  try {
+    return part.slice();
+  } catch (error) {
+    if (error instanceof UnreadableJsonError) return null;
+    throw error;
+  }
+}
+
+function faultOf(error: { issues: readonly { path: readonly PropertyKey[]; message: string }[] }): string {
+  const [issue] = error.issues;
+  return issue === undefined
+    ? 'unreadable'
+    : `${issue.path.map(String).join('.') || 'the value'}: ${issue.message}`;
+}
+
+/** @returns the text itself when it names a moment (RFC 3339), else null: a user's client may write anything here */
+function momentOrNull(text: string): string | null {
+  try {
+    Temporal.Instant.from(text);
+    return text;
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+function handleOf(handle: string): string | null {
+  return handle === '' || handle === 'handle.invalid' ? null : handle;
+}
+
+function webAddress(uri: string): string | null {
+  const at = parseAtUri(uri);
+  return at === null || at.collection !== POSTS ? null : `https://bsky.app/profile/${at.did}/post/${at.rkey}`;
+}
+
+type PostRecord = ReturnType<typeof postRecord.parse>;
+
+interface Blob {
+  readonly cid: string;
+  readonly mediaType: string;
+}
+type BlobMedium = Pick<MediaReference, 'role' | 'alt'> & { readonly blob: Blob };
+
+function contentOf(post: PostView, at: AtUri, record: PostRecord): { item: Item; media: BlobMedium[] } {
+  const links: Item['links'][number][] = [];
+  const tags = [...(record.tags ?? [])];
+  for (const { uri, tag } of (record.facets ?? []).flatMap((facet) => facet.features)) {
+    if (uri !== undefined) links.push({ url: uri, title: null, description: null });
+    if (tag !== undefined) tags.push(tag);
+  }
+  const { embed } = record;
+  const medium =
+    embed?.$type === 'app.bsky.embed.recordWithMedia'
+      ? embed.media
+      : embed?.$type === 'app.bsky.embed.record'
+        ? undefined
+        : embed;
+  if (medium?.$type === 'app.bsky.embed.external') {
+    const { uri, title, description } = medium.external;
+    links.push({ url: uri, title: title || null, description: description || null });
+  }
+  const quoted =
+    embed?.$type === 'app.bsky.embed.recordWithMedia'
+      ? embed.record.record.uri
+      : embed?.$type === 'app.bsky.embed.record'
+        ? embed.record.uri
+        : null;
+  // A quoted list, feed or starter pack is no item of the archive: it is told as a link.
+  const quotesPost = quoted !== null && parseAtUri(quoted)?.collection === POSTS;
+  if (quoted !== null && !quotesPost) links.push({ url: quoted, title: null, description: null });
+  const item: Item = {
+    kind: record.reply === undefined ? 'post' : 'reply',
+    url: webAddress(post.uri),
+    author: { id: at.did, handle: handleOf(post.author.handle), name: post.author.displayName || null },
+    createdAt: momentOrNull(record.createdAt),
+    createdAtFrom: 'user',
+    title: null,
+    text: record.text,
+    contentWarning: record.labels?.values.map((label) => label.val).join(', ') || null,
+    languages: record.langs ?? [],
+    tags: [...new Set(tags)],
+    links: links.filter(
+      (link, index) =>
+        links.findIndex((other) => other.url === link.url && other.title === link.title) === index,
+    ),
+    inReplyTo: record.reply?.parent.uri ?? null,
+    threadRoot: record.reply?.root.uri ?? null,
+    quotes: quotesPost ? quoted : null,
+    reposts: null,
+  };
+  return { item, media: medium === undefined ? [] : mediaOf(medium) };
+}
+
+function mediaOf(medium: Medium): BlobMedium[] {
+  if (medium.$type === 'app.bsky.embed.images') {
+    return medium.images.map(({ image, alt }) => ({ role: 'image', alt: alt || null, blob: image }));
+  }
+  if (medium.$type === 'app.bsky.embed.external') {
+    return medium.external.thumb === undefined
+      ? []
+      : [{ role: 'preview', alt: null, blob: medium.external.thumb }];
+  }
+  const captions = (medium.captions ?? []).map(
+    (caption): BlobMedium => ({ role: 'document', alt: `captions (${caption.lang})`, blob: caption.file }),
+  );
+  return [{ role: 'video', alt: medium.alt || null, blob: medium.video }, ...captions];
+}
+
+function observationsOf(post: PostView): Record<string, number> {
+  const counts = {
+    likes: post.likeCount,
+    reposts: post.repostCount,
+    replies: post.replyCount,
+    quotes: post.quoteCount,
+  };
+  return Object.fromEntries(
+    Object.entries(counts).filter((entry): entry is [string, number] => entry[1] !== undefined),
+  );
+}
