@@ -71,7 +71,8 @@ const DAYS_IN_MONTH = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 /** @returns why a five-field cron expression can never run or can't be read, or null when it is good */
 export function cronFault(expression: string): string | null {
   const fields = expression.trim().split(/\s+/);
-  if (fields.length !== 5) return `a schedule has five fields (minute hour day month weekday), not ${fields.length}`;
+  if (fields.length !== 5)
+    return `a schedule has five fields (minute hour day month weekday), not ${fields.length}`;
   const values: number[][] = [];
   for (const [index, [name, low, high]] of FIELDS.entries()) {
     const found: number[] = [];
@@ -79,24 +80,37 @@ export function cronFault(expression: string): string | null {
       const match = /^(?:(\*)|(\d{1,2})(?:-(\d{1,2}))?)(?:\/(\d{1,2}))?$/.exec(part);
       if (match === null) return `“${part}” is no ${name} of a schedule`;
       const from = match[1] === '*' ? low : Number(match[2]);
-      const to = match[1] === '*' ? high : match[3] !== undefined ? Number(match[3]) : match[4] === undefined ? from : high;
+      const to =
+        match[1] === '*'
+          ? high
+          : match[3] !== undefined
+            ? Number(match[3])
+            : match[4] === undefined
+              ? from
+              : high;
       const step = match[4] === undefined ? 1 : Number(match[4]);
-      if (from < low || to > high || from > to || step === 0) return `“${part}” is out of range for the ${name} (${low}-${high})`;
+      if (from < low || to > high || from > to || step === 0)
+        return `“${part}” is out of range for the ${name} (${low}-${high})`;
       for (let value = from; value <= to; value += step) found.push(value);
     }
     values.push(found);
   }
   const [, , days, months] = values as [number[], number[], number[], number[]];
   const restrictedWeekday = fields[4] !== '*';
-  if (!restrictedWeekday && !months.some((month) => days.some((day) => day <= (DAYS_IN_MONTH[month - 1] as number)))) {
+  if (
+    !restrictedWeekday &&
+    !months.some((month) => days.some((day) => day <= (DAYS_IN_MONTH[month - 1] as number)))
+  ) {
     return 'no month has such a day, so the schedule would never run';
   }
   return null;
 }
 
-const origin = z.url({ protocol: /^https?$/ }).refine((text) => new URL(text).pathname === '/' && new URL(text).search === '', {
-  message: 'must be an origin, such as https://example.org, without a path',
-});
+const origin = z
+  .url({ protocol: /^https?$/ })
+  .refine((text) => new URL(text).pathname === '/' && new URL(text).search === '', {
+    message: 'must be an origin, such as https://example.org, without a path',
+  });
 const common = {
   id: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'must be lower-case letters, digits and hyphens'),
   schedule: z
@@ -108,7 +122,10 @@ const common = {
     .nullable()
     .default(null),
   confirmDates: z
-    .strictObject({ by: z.string().min(1), on: z.string().refine(isCivilDate, 'must be a date, such as 2026-11-01') })
+    .strictObject({
+      by: z.string().min(1),
+      on: z.string().refine(isCivilDate, 'must be a date, such as 2026-11-01'),
+    })
     .nullable()
     .default(null),
 };
@@ -117,7 +134,12 @@ const source = z.discriminatedUnion('platform', [
   z.strictObject({
     ...common,
     platform: z.literal('bluesky'),
-    account: z.string().regex(/^(did:(plc|web):[A-Za-z0-9.:%_-]+|@?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)$/, 'must be a handle, such as example.gov, or a DID'),
+    account: z
+      .string()
+      .regex(
+        /^(did:(plc|web):[A-Za-z0-9.:%_-]+|@?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)$/,
+        'must be a handle, such as example.gov, or a DID',
+      ),
     service: origin.default('https://public.api.bsky.app'),
     directory: origin.default('https://plc.directory'),
     repository: origin.nullable().default(null),
@@ -125,7 +147,9 @@ const source = z.discriminatedUnion('platform', [
   z.strictObject({ ...common, platform: z.literal('feed'), url: z.url({ protocol: /^https?$/ }) }),
 ]);
 
-const period = z.string().regex(/^P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?$/, 'must be an ISO 8601 period of dates, such as P90D');
+const period = z
+  .string()
+  .regex(/^P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?$/, 'must be an ISO 8601 period of dates, such as P90D');
 const file = z.strictObject({
   archive: z.strictObject({
     name: z.string().min(1),
@@ -135,7 +159,9 @@ const file = z.strictObject({
       .array(
         z.strictObject({
           from: z.string().refine(isCivilDate, 'must be a date, such as 2000-01-01'),
-          starts: z.string().regex(/^(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$/, 'must be month-day, such as 07-01'),
+          starts: z
+            .string()
+            .regex(/^(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$/, 'must be month-day, such as 07-01'),
         }),
       )
       .default([]),
@@ -150,10 +176,18 @@ const file = z.strictObject({
         region: z.string().default('us-east-1'),
         endpoint: origin.nullable().default(null),
         prefix: z.string().default(''),
-        lock: z.union([z.literal('none'), z.strictObject({ mode: z.enum(['GOVERNANCE', 'COMPLIANCE']).default('GOVERNANCE'), horizon: period.default('P90D') })]).default({
-          mode: 'GOVERNANCE',
-          horizon: 'P90D',
-        }),
+        lock: z
+          .union([
+            z.literal('none'),
+            z.strictObject({
+              mode: z.enum(['GOVERNANCE', 'COMPLIANCE']).default('GOVERNANCE'),
+              horizon: period.default('P90D'),
+            }),
+          ])
+          .default({
+            mode: 'GOVERNANCE',
+            horizon: 'P90D',
+          }),
       }),
     ])
     .default({ provider: 'directory', path: 'payloads' }),
@@ -163,7 +197,11 @@ const file = z.strictObject({
     .superRefine((sources, check) => {
       for (const [index, one] of sources.entries()) {
         if (sources.findIndex((other) => other.id === one.id) !== index) {
-          check.addIssue({ code: 'custom', path: [index, 'id'], message: `the id ${one.id} is used twice; every source needs its own` });
+          check.addIssue({
+            code: 'custom',
+            path: [index, 'id'],
+            message: `the id ${one.id} is used twice; every source needs its own`,
+          });
         }
       }
     }),
@@ -176,12 +214,18 @@ export function resolveSecret(text: string, home: string, environment: Environme
     try {
       return readFileSync(isAbsolute(path) ? path : join(home, path), 'utf8').trim();
     } catch (cause) {
-      throw new InputError(`${where}: the file ${path} cannot be read`, { hint: 'Check its path and permissions.', cause });
+      throw new InputError(`${where}: the file ${path} cannot be read`, {
+        hint: 'Check its path and permissions.',
+        cause,
+      });
     }
   }
   return text.replaceAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
     const value = environment.variables[name];
-    if (value === undefined) throw new InputError(`${where}: the environment has no ${name}`, { hint: `Set ${name}, or name a file: reference instead.` });
+    if (value === undefined)
+      throw new InputError(`${where}: the environment has no ${name}`, {
+        hint: `Set ${name}, or name a file: reference instead.`,
+      });
     return value;
   });
 }
@@ -198,13 +242,22 @@ export async function readSettings(home: string, environment: Environment): Prom
     (error: unknown) => ({ value: null, fault: error }),
   );
   if (value === null) throw fault;
-  const databaseUrl = value.database === null ? null : resolveSecret(value.database.url, root, environment, `${path}: database.url`);
-  if (value.database !== null && databaseUrl === value.database.url && /:\/\/[^/@]*:[^/@]+@/.test(databaseUrl)) {
+  const databaseUrl =
+    value.database === null
+      ? null
+      : resolveSecret(value.database.url, root, environment, `${path}: database.url`);
+  if (
+    value.database !== null &&
+    databaseUrl === value.database.url &&
+    /:\/\/[^/@]*:[^/@]+@/.test(databaseUrl)
+  ) {
     throw new InputError(`${path}: database.url holds a password`, {
       hint: `Write \${NAME} in its place and set NAME in the environment, or use "file:secret-file".`,
     });
   }
   const store: StoreSettings =
-    value.store.provider === 'directory' ? { ...value.store, path: resolve(root, value.store.path) } : value.store;
+    value.store.provider === 'directory'
+      ? { ...value.store, path: resolve(root, value.store.path) }
+      : value.store;
   return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources: value.sources });
 }

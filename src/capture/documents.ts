@@ -1,6 +1,6 @@
 // Builds the documents that capture stores: snapshot documents and observation documents (FORMAT.md, sections 5 and 6).
 
-import { type Json, canonicalBytes } from '../core/canonical.ts';
+import { canonicalBytes, type Json } from '../core/canonical.ts';
 import type { Identity } from '../core/vocabulary.ts';
 import type { MediaEntry, ObservationDocument, SnapshotDocument } from '../ledger/documents.ts';
 import type { Exchange, Sighting } from '../sources/collector.ts';
@@ -17,9 +17,10 @@ const IDENTITY_LIMIT = 2000;
 export function identityFault(identity: Identity): string | null {
   const joined = identity.namespace + identity.platformId;
   if (identity.platformId === '') return 'the item has no id';
-  if (joined.includes('\u0000')) return 'the item\'s id holds U+0000';
-  if (!joined.isWellFormed()) return 'the item\'s id is not valid Unicode';
-  if (Buffer.byteLength(joined) > IDENTITY_LIMIT) return `the item's id is longer than ${IDENTITY_LIMIT} bytes`;
+  if (joined.includes('\u0000')) return "the item's id holds U+0000";
+  if (!joined.isWellFormed()) return "the item's id is not valid Unicode";
+  if (Buffer.byteLength(joined) > IDENTITY_LIMIT)
+    return `the item's id is longer than ${IDENTITY_LIMIT} bytes`;
   return null;
 }
 
@@ -91,7 +92,9 @@ export function snapshotDocumentOf(parts: {
   return wellFormed(document as unknown as Json) as unknown as SnapshotDocument;
 }
 
-export function observationDocumentOf(parts: Omit<ObservationDocument, 'v' | 'exchange'> & { exchange: Exchange | null }): ObservationDocument {
+export function observationDocumentOf(
+  parts: Omit<ObservationDocument, 'v' | 'exchange'> & { exchange: Exchange | null },
+): ObservationDocument {
   const document: ObservationDocument = {
     ...parts,
     v: 'muniment/v1/observation',

@@ -82,10 +82,21 @@ export interface UnseenItem {
 }
 
 /** Items of a source that this run did not see and that were not found missing before; in pages of at most `limit`. */
-export async function* unseenItems(db: Database, source: string, run: string, limit: number): AsyncIterable<UnseenItem[]> {
+export async function* unseenItems(
+  db: Database,
+  source: string,
+  run: string,
+  limit: number,
+): AsyncIterable<UnseenItem[]> {
   let after = '00000000-0000-0000-0000-000000000000';
   while (true) {
-    const { rows } = await sql<{ record: string; platform: string; namespace: string; platform_id: string; last_seen_at: string }>`
+    const { rows } = await sql<{
+      record: string;
+      platform: string;
+      namespace: string;
+      platform_id: string;
+      last_seen_at: string;
+    }>`
       SELECT l.record_id AS record, i.platform, i.namespace, i.platform_id, coalesce(seen.seen_at, s.captured_at) AS last_seen_at
       FROM record_sources AS l
       JOIN LATERAL (SELECT * FROM record_identities WHERE record_id = l.record_id AND platform_id IS NOT NULL ORDER BY seq LIMIT 1) AS i ON true
@@ -106,7 +117,10 @@ export async function* unseenItems(db: Database, source: string, run: string, li
 }
 
 /** The latest snapshot of each record as a document commitment; used to read which media are stored already. */
-export async function storedMedia(db: Database, record: string): Promise<Map<string, { commitment: string; length: number; contentType: string }>> {
+export async function storedMedia(
+  db: Database,
+  record: string,
+): Promise<Map<string, { commitment: string; length: number; contentType: string }>> {
   const rows = await db
     .selectFrom('payloads')
     .select(['commitment', 'sha256', 'length', 'content_type'])
@@ -115,7 +129,12 @@ export async function storedMedia(db: Database, record: string): Promise<Map<str
     .execute();
   const bySha = new Map<string, { commitment: string; length: number; contentType: string }>();
   for (const row of rows) {
-    if (row.sha256 !== null) bySha.set(row.sha256, { commitment: row.commitment, length: row.length, contentType: row.content_type });
+    if (row.sha256 !== null)
+      bySha.set(row.sha256, {
+        commitment: row.commitment,
+        length: row.length,
+        contentType: row.content_type,
+      });
   }
   return bySha;
 }

@@ -4,10 +4,17 @@
 import { canonicalBytes, type Json } from '../core/canonical.ts';
 import type { LookUp, Sighting } from '../sources/collector.ts';
 import { observationDocumentOf } from './documents.ts';
-import { identityKey, unseenItems, type UnseenItem } from './known.ts';
+import { identityKey, type UnseenItem, unseenItems } from './known.ts';
 import { capturePage } from './page.ts';
 import { type StoredPayload, storePayload } from './payloads.ts';
-import { type CaptureContext, known, noteExchange, noteProblem, recordVersions, type RunProgress } from './run.ts';
+import {
+  type CaptureContext,
+  known,
+  noteExchange,
+  noteProblem,
+  type RunProgress,
+  recordVersions,
+} from './run.ts';
 
 /** Look-ups asked for at once: what the platforms' own batch calls take. */
 const BATCH = 25;
@@ -20,7 +27,10 @@ export async function lookUpUnseen(context: CaptureContext, run: RunProgress): P
     const byIdentity = new Map(unseen.map((item) => [identityKey(item.identity), item]));
     const present: Sighting[] = [];
     const missing: { item: UnseenItem; answer: Missing }[] = [];
-    for await (const answer of run.collector.lookUp(unseen.map((item) => item.identity), run.signal)) {
+    for await (const answer of run.collector.lookUp(
+      unseen.map((item) => item.identity),
+      run.signal,
+    )) {
       const item = byIdentity.get(identityKey(answer.identity));
       if (item === undefined) continue;
       if (answer.state === 'unknown') noteProblem(run, answer.problem);
@@ -36,8 +46,18 @@ export async function lookUpUnseen(context: CaptureContext, run: RunProgress): P
   }
 }
 
-async function enterMissing(context: CaptureContext, run: RunProgress, missing: { item: UnseenItem; answer: Missing }[]): Promise<void> {
-  const stored: { item: UnseenItem; answer: Missing; document: StoredPayload; body: StoredPayload; parsed: ReturnType<typeof observationDocumentOf> }[] = [];
+async function enterMissing(
+  context: CaptureContext,
+  run: RunProgress,
+  missing: { item: UnseenItem; answer: Missing }[],
+): Promise<void> {
+  const stored: {
+    item: UnseenItem;
+    answer: Missing;
+    document: StoredPayload;
+    body: StoredPayload;
+    parsed: ReturnType<typeof observationDocumentOf>;
+  }[] = [];
   for (const { item, answer } of missing) {
     noteExchange(run, answer.exchange);
     const owner = { record: item.record };
@@ -56,9 +76,18 @@ async function enterMissing(context: CaptureContext, run: RunProgress, missing: 
       identity: { ...item.identity },
       collector: run.collector.collectorVersion,
       exchange: answer.exchange,
-      answer: { commitment: body.commitment, sha256: body.sha256, length: body.length, mediaType: contentType },
+      answer: {
+        commitment: body.commitment,
+        sha256: body.sha256,
+        length: body.length,
+        mediaType: contentType,
+      },
     });
-    const document = await storePayload(context.store, canonicalBytes(parsed as unknown as Json), { owner, role: 'observation', contentType: 'application/json' });
+    const document = await storePayload(context.store, canonicalBytes(parsed as unknown as Json), {
+      owner,
+      role: 'observation',
+      contentType: 'application/json',
+    });
     stored.push({ item, answer, document, body, parsed });
   }
   await context.ledger.write(context.actor, async (batch) => {

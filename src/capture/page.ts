@@ -2,20 +2,27 @@
 // ones are only noted as seen. Nothing is entered before its payloads are durable.
 
 import { rm } from 'node:fs/promises';
-import { canonicalText } from '../core/canonical.ts';
+import { canonicalBytes, canonicalText, type Json } from '../core/canonical.ts';
 import { newSalt } from '../core/digest.ts';
 import { newId } from '../core/ids.ts';
 import type { Batch } from '../ledger/append.ts';
 import { disclosureTree } from '../ledger/disclosure.ts';
 import { type MediaEntry, type SnapshotDocument, snapshotDocument } from '../ledger/documents.ts';
-import type { MediaReference, Rejected, Sighting } from '../sources/collector.ts';
 import { CollectError } from '../sources/collect-error.ts';
+import type { MediaReference, Rejected, Sighting } from '../sources/collector.ts';
 import { readObject } from '../store/objects.ts';
-import { canonicalBytes, type Json } from '../core/canonical.ts';
 import { comparisonBytes, identityFault, observationDocumentOf, snapshotDocumentOf } from './documents.ts';
 import { identityKey, type KnownItem, knownItems, storedMedia } from './known.ts';
 import { contentDigest, type StoredPayload, storePayload, storePayloadFile } from './payloads.ts';
-import { type CaptureContext, known, noteExchange, noteProblem, quarantine, recordVersions, type RunProgress } from './run.ts';
+import {
+  type CaptureContext,
+  known,
+  noteExchange,
+  noteProblem,
+  quarantine,
+  type RunProgress,
+  recordVersions,
+} from './run.ts';
 
 /** Items stored at the same time; each waits mostly for the disk or the bucket. */
 const CONCURRENCY = 16;
@@ -72,8 +79,16 @@ function changed(sighting: Sighting, content: string, rule: string, item: KnownI
   return sighting.item.text !== (item.text ?? '') || sighting.item.title !== item.title;
 }
 
-async function captureRound(context: CaptureContext, run: RunProgress, round: ReadonlyMap<string, Sighting>): Promise<void> {
-  const before = await knownItems(context.database.db, run.source.id, [...round.values()].map((s) => s.identity));
+async function captureRound(
+  context: CaptureContext,
+  run: RunProgress,
+  round: ReadonlyMap<string, Sighting>,
+): Promise<void> {
+  const before = await knownItems(
+    context.database.db,
+    run.source.id,
+    [...round.values()].map((s) => s.identity),
+  );
   const work: (() => Promise<void>)[] = [];
   const prepared: Prepared[] = [];
   const restorations: Restoration[] = [];
@@ -81,7 +96,13 @@ async function captureRound(context: CaptureContext, run: RunProgress, round: Re
     const item = before.get(key);
     const content = contentDigest(comparisonBytes(sighting.comparison));
     const cause =
-      item === undefined ? 'first' : changed(sighting, content, run.collector.comparisonRule, item) ? 'changed' : item.mediaMissing > 0 ? 'media' : null;
+      item === undefined
+        ? 'first'
+        : changed(sighting, content, run.collector.comparisonRule, item)
+          ? 'changed'
+          : item.mediaMissing > 0
+            ? 'media'
+            : null;
     if (cause !== null) {
       work.push(async () => {
         const one = await prepare(context, run, sighting, key, item, cause, content);
@@ -107,8 +128,18 @@ async function captureRound(context: CaptureContext, run: RunProgress, round: Re
 }
 
 /** Runs in the sequencer's transaction: what another source captured meanwhile is left out, its payloads stay unreferenced. */
-async function enter(batch: Batch, context: CaptureContext, run: RunProgress, prepared: Prepared[], restorations: Restoration[]): Promise<void> {
-  const now = await knownItems(batch.tx, run.source.id, prepared.map((p) => p.sighting.identity));
+async function enter(
+  batch: Batch,
+  context: CaptureContext,
+  run: RunProgress,
+  prepared: Prepared[],
+  restorations: Restoration[],
+): Promise<void> {
+  const now = await knownItems(
+    batch.tx,
+    run.source.id,
+    prepared.map((p) => p.sighting.identity),
+  );
   for (const one of prepared) {
     const { document } = one;
     if ((now.get(one.key)?.version ?? 0) !== document.version - 1) continue;
@@ -132,7 +163,13 @@ async function enter(batch: Batch, context: CaptureContext, run: RunProgress, pr
   }
   for (const one of restorations) {
     batch.add(
-      { type: 'item.restored', record: one.record, run: run.id, seenAt: one.sighting.exchange.receivedAt, document: one.document.commitment },
+      {
+        type: 'item.restored',
+        record: one.record,
+        run: run.id,
+        seenAt: one.sighting.exchange.receivedAt,
+        document: one.document.commitment,
+      },
       { facts: () => one.document },
     );
     await recordVersions(batch.tx, [one.document]);
@@ -158,7 +195,11 @@ async function prepare(
   // A retry that brought nothing new makes no version.
   if (cause === 'media' && payloads.size === 0) return null;
   const newMedia = payloads.size;
-  const slice = await storePayload(context.store, sighting.slice, { owner: { record }, role: 'slice', contentType: sighting.sliceType });
+  const slice = await storePayload(context.store, sighting.slice, {
+    owner: { record },
+    role: 'slice',
+    contentType: sighting.sliceType,
+  });
   payloads.set(slice.commitment, slice);
   const document = snapshotDocumentOf({
     record,
@@ -183,7 +224,17 @@ async function prepare(
     seed,
   });
   payloads.set(stored.commitment, stored);
-  return { sighting, key, document, commitment: stored.commitment, seed, disclosure: tree.root.toString('hex'), leaves: tree.leaves, payloads, newMedia };
+  return {
+    sighting,
+    key,
+    document,
+    commitment: stored.commitment,
+    seed,
+    disclosure: tree.root.toString('hex'),
+    leaves: tree.leaves,
+    payloads,
+    newMedia,
+  };
 }
 
 /** Fetches what is not stored yet. A medium that can't be had is entered with its problem and tried again by later runs. */
@@ -201,8 +252,15 @@ async function prepareMedia(
   const stored = item === undefined ? new Map() : await storedMedia(context.database.db, record);
   const entries: MediaEntry[] = [];
   for (const reference of references) {
-    const base = { role: reference.role, url: reference.url, alt: reference.alt, contentId: reference.contentId };
-    const same = earlier.find((m) => m.commitment !== null && reference.contentId !== null && m.contentId === reference.contentId);
+    const base = {
+      role: reference.role,
+      url: reference.url,
+      alt: reference.alt,
+      contentId: reference.contentId,
+    };
+    const same = earlier.find(
+      (m) => m.commitment !== null && reference.contentId !== null && m.contentId === reference.contentId,
+    );
     if (same !== undefined) {
       entries.push({ ...same, ...base });
       continue;
@@ -210,11 +268,25 @@ async function prepareMedia(
     try {
       const fetched = await run.collector.fetchMedia(reference, run.spool, run.signal);
       noteExchange(run, fetched.exchange);
-      const contentType = /^[\w.+-]+\/[\w.+-]+$/.test(fetched.mediaType) ? fetched.mediaType : 'application/octet-stream';
-      const twin = stored.get(fetched.sha256) ?? [...payloads.values()].find((p) => p.sha256 === fetched.sha256);
-      const since = twin === undefined || payloads.has(twin.commitment) ? version : (earlier.find((m) => m.commitment === twin.commitment)?.since ?? null);
+      const contentType = /^[\w.+-]+\/[\w.+-]+$/.test(fetched.mediaType)
+        ? fetched.mediaType
+        : 'application/octet-stream';
+      const twin =
+        stored.get(fetched.sha256) ?? [...payloads.values()].find((p) => p.sha256 === fetched.sha256);
+      const since =
+        twin === undefined || payloads.has(twin.commitment)
+          ? version
+          : (earlier.find((m) => m.commitment === twin.commitment)?.since ?? null);
       if (twin !== undefined && since !== null) {
-        entries.push({ ...base, mediaType: contentType, since, commitment: twin.commitment, sha256: fetched.sha256, length: fetched.length, problem: null });
+        entries.push({
+          ...base,
+          mediaType: contentType,
+          since,
+          commitment: twin.commitment,
+          sha256: fetched.sha256,
+          length: fetched.length,
+          problem: null,
+        });
       } else {
         const payload = await storePayloadFile(
           context.store,
@@ -222,13 +294,29 @@ async function prepareMedia(
           { owner: { record }, role: 'media', contentType },
         );
         payloads.set(payload.commitment, payload);
-        entries.push({ ...base, mediaType: contentType, since: version, commitment: payload.commitment, sha256: payload.sha256, length: payload.length, problem: null });
+        entries.push({
+          ...base,
+          mediaType: contentType,
+          since: version,
+          commitment: payload.commitment,
+          sha256: payload.sha256,
+          length: payload.length,
+          problem: null,
+        });
       }
       await rm(fetched.file, { force: true });
     } catch (error) {
       if (!(error instanceof CollectError)) throw error;
       noteProblem(run, error.problem);
-      entries.push({ ...base, mediaType: reference.mediaType, since: null, commitment: null, sha256: null, length: null, problem: error.problem.message });
+      entries.push({
+        ...base,
+        mediaType: reference.mediaType,
+        since: null,
+        commitment: null,
+        sha256: null,
+        length: null,
+        problem: error.problem.message,
+      });
     }
   }
   return entries;
@@ -239,7 +327,12 @@ async function mediaOf(context: CaptureContext, document: string): Promise<Media
   return snapshotDocument.parse(JSON.parse(bytes.toString('utf8'))).media;
 }
 
-async function prepareRestoration(context: CaptureContext, run: RunProgress, sighting: Sighting, item: KnownItem): Promise<Restoration> {
+async function prepareRestoration(
+  context: CaptureContext,
+  run: RunProgress,
+  sighting: Sighting,
+  item: KnownItem,
+): Promise<Restoration> {
   const document = observationDocumentOf({
     record: item.record,
     run: run.id,
@@ -263,10 +356,21 @@ async function prepareRestoration(context: CaptureContext, run: RunProgress, sig
 }
 
 /** Last-seen times and counters: working memory, from which the run report is written. */
-async function noteSeen(context: CaptureContext, run: RunProgress, round: ReadonlyMap<string, Sighting>): Promise<void> {
+async function noteSeen(
+  context: CaptureContext,
+  run: RunProgress,
+  round: ReadonlyMap<string, Sighting>,
+): Promise<void> {
   const { db } = context.database;
-  const now = await knownItems(db, run.source.id, [...round.values()].map((s) => s.identity));
-  const byRecord = new Map<string, { record_id: string; source_id: string; seen_at: string; run_id: string; observations: string }>();
+  const now = await knownItems(
+    db,
+    run.source.id,
+    [...round.values()].map((s) => s.identity),
+  );
+  const byRecord = new Map<
+    string,
+    { record_id: string; source_id: string; seen_at: string; run_id: string; observations: string }
+  >();
   for (const [key, sighting] of round) {
     const item = now.get(key);
     if (item === undefined) continue;
@@ -278,10 +382,18 @@ async function noteSeen(context: CaptureContext, run: RunProgress, round: Readon
       observations: canonicalText({ ...sighting.observations }),
     });
   }
-  const unlinked = [...new Set([...round.keys()].map((key) => now.get(key)).filter((item) => item?.linked === false).map((item) => (item as KnownItem).record))];
+  const unlinked = [
+    ...new Set(
+      [...round.keys()]
+        .map((key) => now.get(key))
+        .filter((item) => item?.linked === false)
+        .map((item) => (item as KnownItem).record),
+    ),
+  ];
   if (unlinked.length > 0) {
     await context.ledger.write(context.actor, async (batch) => {
-      for (const record of unlinked) batch.add({ type: 'record.linked', record, source: run.source.id, run: run.id });
+      for (const record of unlinked)
+        batch.add({ type: 'record.linked', record, source: run.source.id, run: run.id });
     });
   }
   if (byRecord.size === 0) return;

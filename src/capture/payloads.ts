@@ -1,8 +1,8 @@
 // Turns bytes into payloads: salt, commitment, object in the store. Objects are durable before any entry names them; a crash
 // afterwards leaves an unreferenced object at worst.
 
-import { createReadStream } from 'node:fs';
 import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { newSalt, payloadCommitment, sha256, sha256Hex } from '../core/digest.ts';
 import type { Id } from '../core/ids.ts';
 import type { PayloadFacts } from '../ledger/projection.ts';
@@ -54,9 +54,14 @@ export async function storePayloadFile(
   const digest = createHash('sha256');
   for await (const chunk of createReadStream(file.path)) digest.update(chunk as Buffer);
   const sha = digest.digest();
-  if (sha.toString('hex') !== file.sha256) throw new Error(`the spooled file ${file.path} changed while it was stored`);
+  if (sha.toString('hex') !== file.sha256)
+    throw new Error(`the spooled file ${file.path} changed while it was stored`);
   const commitment = payloadCommitment(salt, sha);
-  const object = await store.put(commitment, { file: file.path, length: file.length }, objectDescription(salt, description));
+  const object = await store.put(
+    commitment,
+    { file: file.path, length: file.length },
+    objectDescription(salt, description),
+  );
   return {
     commitment,
     salt,

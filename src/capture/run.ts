@@ -1,10 +1,10 @@
 // One run of one source: reads the collector's events to their end, keeps account of everything asked and received, and closes
 // with a run report and one entry. What happens to a page's items is in page.ts, to unseen items in missing.ts.
 
+import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { canonicalText, type Json } from '../core/canonical.ts';
 import { type Clock, instantText } from '../core/clock.ts';
@@ -13,13 +13,13 @@ import { type Id, newId } from '../core/ids.ts';
 import type { DatabaseHandle } from '../db/database.ts';
 import type { Ledger } from '../ledger/append.ts';
 import type { RunReportHead } from '../ledger/documents.ts';
-import type { CollectorEvent, Collector, Exchange, Problem } from '../sources/collector.ts';
 import { CollectError } from '../sources/collect-error.ts';
+import type { Collector, CollectorEvent, Exchange, Problem } from '../sources/collector.ts';
 import type { ObjectStore } from '../store/objects.ts';
 import type { SourceName } from './documents.ts';
 import { lookUpUnseen } from './missing.ts';
 import { capturePage } from './page.ts';
-import { storePayload, storePayloadFile, type StoredPayload } from './payloads.ts';
+import { type StoredPayload, storePayload, storePayloadFile } from './payloads.ts';
 
 export interface CaptureContext {
   readonly database: DatabaseHandle;
@@ -57,7 +57,13 @@ export interface RunProgress {
   readonly signal: AbortSignal;
   readonly counts: RunCounts;
   readonly errors: RunError[];
-  readonly quarantined: { commitment: string; sha256: string; length: number; reason: string; payload: StoredPayload }[];
+  readonly quarantined: {
+    commitment: string;
+    sha256: string;
+    length: number;
+    reason: string;
+    payload: StoredPayload;
+  }[];
   requests: number;
   bytes: number;
 }
@@ -81,7 +87,11 @@ const ERRORS_KEPT = 500;
 export function noteProblem(run: RunProgress, problem: Problem): void {
   if (run.errors.length < ERRORS_KEPT) run.errors.push({ ...problem });
   else if (run.errors.length === ERRORS_KEPT) {
-    run.errors.push({ code: 'more', message: `More than ${ERRORS_KEPT} errors; the rest is not listed.`, subject: null });
+    run.errors.push({
+      code: 'more',
+      message: `More than ${ERRORS_KEPT} errors; the rest is not listed.`,
+      subject: null,
+    });
   }
 }
 
@@ -120,14 +130,30 @@ export async function captureSource(
 
 function busy(source: SourceName): RunOutcome {
   const message = `another run of ${source.name} is going on; this one did not start`;
-  return outcomeOf(source, null, 'failed', { seen: 0, captured: 0, changed: 0, missing: 0, restored: 0, media: 0, rejected: 0 }, [
-    { code: 'busy', message, subject: null },
-  ]);
+  return outcomeOf(
+    source,
+    null,
+    'failed',
+    { seen: 0, captured: 0, changed: 0, missing: 0, restored: 0, media: 0, rejected: 0 },
+    [{ code: 'busy', message, subject: null }],
+  );
 }
 
-function outcomeOf(source: SourceName, run: Id | null, status: RunOutcome['status'], counts: RunCounts, errors: readonly RunError[]): RunOutcome {
+function outcomeOf(
+  source: SourceName,
+  run: Id | null,
+  status: RunOutcome['status'],
+  counts: RunCounts,
+  errors: readonly RunError[],
+): RunOutcome {
   const { rejected: _, ...shown } = counts;
-  return { source: source.name, run, status, ...shown, errors: errors.map(({ code, message }) => ({ code, message })) };
+  return {
+    source: source.name,
+    run,
+    status,
+    ...shown,
+    errors: errors.map(({ code, message }) => ({ code, message })),
+  };
 }
 
 async function runLocked(
@@ -152,11 +178,18 @@ async function runLocked(
   };
   await mkdir(run.spool, { recursive: true });
   try {
-    const state = await context.database.db.selectFrom('source_states').select('state').where('source_id', '=', source.id).executeTakeFirst();
+    const state = await context.database.db
+      .selectFrom('source_states')
+      .select('state')
+      .where('source_id', '=', source.id)
+      .executeTakeFirst();
     const reported: Record<string, number> = {};
     let end: Extract<CollectorEvent, { type: 'end' }> | null = null;
     try {
-      for await (const event of collector.collect({ state: (state?.state ?? null) as Json, signal: options.signal })) {
+      for await (const event of collector.collect({
+        state: (state?.state ?? null) as Json,
+        signal: options.signal,
+      })) {
         if (event.type === 'page') {
           noteExchange(run, event.exchange);
           await capturePage(context, run, event.sightings, event.rejected);
@@ -170,7 +203,8 @@ async function runLocked(
     } catch (error) {
       noteProblem(run, problemOf(error, options.signal));
     }
-    if (options.signal.aborted && !run.errors.some((e) => e.code === 'interrupted')) noteProblem(run, interrupted());
+    if (options.signal.aborted && !run.errors.some((e) => e.code === 'interrupted'))
+      noteProblem(run, interrupted());
     const ended = end !== null && !options.signal.aborted;
     const seen = await context.database.db
       .selectFrom('sightings')
@@ -179,7 +213,12 @@ async function runLocked(
       .where('run_id', '=', id)
       .executeTakeFirstOrThrow();
     run.counts.seen = Number(seen.n);
-    const status = ended && run.errors.length === 0 ? 'complete' : run.requests > 0 && (ended || run.counts.seen > 0) ? 'partial' : 'failed';
+    const status =
+      ended && run.errors.length === 0
+        ? 'complete'
+        : run.requests > 0 && (ended || run.counts.seen > 0)
+          ? 'partial'
+          : 'failed';
     const head: RunReportHead = {
       v: 'muniment/v1/run',
       run: id,
@@ -203,7 +242,11 @@ async function runLocked(
 }
 
 function interrupted(): Problem {
-  return { code: 'interrupted', message: 'The run was stopped before its end; the next run goes on from what is stored.', subject: null };
+  return {
+    code: 'interrupted',
+    message: 'The run was stopped before its end; the next run goes on from what is stored.',
+    subject: null,
+  };
 }
 
 /** A platform's failure belongs in the report; anything else is ours and is thrown. */
@@ -214,7 +257,12 @@ function problemOf(error: unknown, signal: AbortSignal): Problem {
 }
 
 /** Writes the report from the sightings of this run, streaming, then the entry that closes the run. */
-async function finish(context: CaptureContext, run: RunProgress, head: RunReportHead, state: Json | undefined): Promise<void> {
+async function finish(
+  context: CaptureContext,
+  run: RunProgress,
+  head: RunReportHead,
+  state: Json | undefined,
+): Promise<void> {
   const path = join(run.spool, 'report.jsonl');
   const file = await writeReport(context, run, head, path);
   const description = { owner: { run: run.id }, role: 'report', contentType: 'application/jsonl' } as const;
@@ -223,7 +271,13 @@ async function finish(context: CaptureContext, run: RunProgress, head: RunReport
   for (const quarantined of run.quarantined) facts.set(quarantined.commitment, quarantined.payload);
   await context.ledger.write(context.actor, async (batch) => {
     batch.add(
-      { type: 'run.finished', run: run.id, source: run.source.id, status: head.status, report: report.commitment },
+      {
+        type: 'run.finished',
+        run: run.id,
+        source: run.source.id,
+        status: head.status,
+        report: report.commitment,
+      },
       { quarantined: run.quarantined, facts: (commitment) => known(facts, commitment) },
     );
     await recordVersions(batch.tx, facts.values());
@@ -231,13 +285,20 @@ async function finish(context: CaptureContext, run: RunProgress, head: RunReport
       await batch.tx
         .insertInto('source_states')
         .values({ source_id: run.source.id, state: canonicalText(state), run_id: run.id })
-        .onConflict((conflict) => conflict.column('source_id').doUpdateSet({ state: canonicalText(state), run_id: run.id }))
+        .onConflict((conflict) =>
+          conflict.column('source_id').doUpdateSet({ state: canonicalText(state), run_id: run.id }),
+        )
         .execute();
     }
   });
 }
 
-async function writeReport(context: CaptureContext, run: RunProgress, head: RunReportHead, path: string): Promise<{ length: number; sha256: string }> {
+async function writeReport(
+  context: CaptureContext,
+  run: RunProgress,
+  head: RunReportHead,
+  path: string,
+): Promise<{ length: number; sha256: string }> {
   const out = createWriteStream(path, { flags: 'wx', mode: 0o600 });
   const digest = createHash('sha256');
   let length = 0;
@@ -245,15 +306,23 @@ async function writeReport(context: CaptureContext, run: RunProgress, head: RunR
     const bytes = Buffer.from(`${canonicalText(value)}\n`);
     digest.update(bytes);
     length += bytes.length;
-    if (!out.write(bytes)) await new Promise<void>((resolve, reject) => out.once('drain', resolve).once('error', reject));
+    if (!out.write(bytes))
+      await new Promise<void>((resolve, reject) => out.once('drain', resolve).once('error', reject));
   };
   await line(head as unknown as Json);
   let after = '00000000-0000-0000-0000-000000000000';
   while (true) {
     const { rows } = await sql<{ record_id: string; seen_at: string; observations: string }>`
       SELECT record_id, seen_at, observations FROM sightings
-      WHERE source_id = ${run.source.id} AND run_id = ${run.id} AND record_id > ${after} ORDER BY record_id LIMIT 1000`.execute(context.database.db);
-    for (const row of rows) await line({ record: row.record_id, at: row.seen_at, observations: JSON.parse(row.observations) as Json });
+      WHERE source_id = ${run.source.id} AND run_id = ${run.id} AND record_id > ${after} ORDER BY record_id LIMIT 1000`.execute(
+      context.database.db,
+    );
+    for (const row of rows)
+      await line({
+        record: row.record_id,
+        at: row.seen_at,
+        observations: JSON.parse(row.observations) as Json,
+      });
     if (rows.length < 1000) break;
     after = (rows.at(-1) as { record_id: string }).record_id;
   }
@@ -275,14 +344,39 @@ export function known(facts: ReadonlyMap<string, StoredPayload>, commitment: str
 }
 
 /** Keeps the store's version ids, where the store has any. */
-export async function recordVersions(tx: Parameters<Parameters<Ledger['write']>[1]>[0]['tx'], payloads: Iterable<StoredPayload>): Promise<void> {
-  const rows = [...payloads].flatMap((p) => (p.version === null ? [] : [{ commitment: p.commitment, version: p.version }]));
-  if (rows.length > 0) await tx.insertInto('payload_versions').values(rows).onConflict((c) => c.doNothing()).execute();
+export async function recordVersions(
+  tx: Parameters<Parameters<Ledger['write']>[1]>[0]['tx'],
+  payloads: Iterable<StoredPayload>,
+): Promise<void> {
+  const rows = [...payloads].flatMap((p) =>
+    p.version === null ? [] : [{ commitment: p.commitment, version: p.version }],
+  );
+  if (rows.length > 0)
+    await tx
+      .insertInto('payload_versions')
+      .values(rows)
+      .onConflict((c) => c.doNothing())
+      .execute();
 }
 
 /** Keeps bytes that could not be cut or read as an item, owned by the run. */
-export async function quarantine(context: CaptureContext, run: RunProgress, bytes: Uint8Array, reason: string): Promise<void> {
-  const payload = await storePayload(context.store, bytes, { owner: { run: run.id }, role: 'quarantine', contentType: 'application/octet-stream' });
+export async function quarantine(
+  context: CaptureContext,
+  run: RunProgress,
+  bytes: Uint8Array,
+  reason: string,
+): Promise<void> {
+  const payload = await storePayload(context.store, bytes, {
+    owner: { run: run.id },
+    role: 'quarantine',
+    contentType: 'application/octet-stream',
+  });
   run.counts.rejected += 1;
-  run.quarantined.push({ commitment: payload.commitment, sha256: payload.sha256, length: payload.length, reason, payload });
+  run.quarantined.push({
+    commitment: payload.commitment,
+    sha256: payload.sha256,
+    length: payload.length,
+    reason,
+    payload,
+  });
 }

@@ -2,7 +2,7 @@
 // process that uses it holds a shared advisory lock, and the last one out stops it.
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, realpath, rename, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -164,12 +164,23 @@ export async function openEmbedded(options: { home: string }): Promise<EmbeddedS
       keepsAlive(client, true);
       await inTurn(turnsOf(home), async () => {
         const last = await release(client);
-        if (!last) return;
+        if (!last || (await isPresent(stayFile(home)))) return;
         const place = await findPlace(home);
         await stopServer(place, await readyPrograms(place.user, own));
       });
     },
   };
+}
+
+/** While this file stands, the last one out leaves the server running (`muniment db start`). */
+const stayFile = (home: string): string => join(home, 'postgres', 'stay');
+
+/** Lets a running server run on when nobody of Muniment uses it, for psql and the like, until {@link stopEmbedded}. */
+export async function letEmbeddedStay(folder: string): Promise<void> {
+  await writeFile(
+    stayFile(await openHome(folder)),
+    'muniment db start: the server stays until `muniment db stop`\n',
+  );
 }
 
 /** @returns whether nobody else uses the server */
@@ -196,6 +207,7 @@ export async function stopEmbedded(folder: string): Promise<boolean> {
   if (!(await isPresent(join(folder, 'postgres')))) return false;
   const home = await openHome(folder);
   return inTurn(turnsOf(home), async () => {
+    await rm(stayFile(home), { force: true });
     const place = await findPlace(home);
     if ((await runningServer(place.data)) === null) return false;
     await stopServer(place, await readyPrograms(place.user, join(home, 'postgres')));

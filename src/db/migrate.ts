@@ -32,7 +32,12 @@ class SqlFiles implements MigrationProvider {
 }
 
 function connect(adminUrl: string): Kysely<unknown> {
-  const pool = new pg.Pool({ connectionString: adminUrl, max: 2, connectionTimeoutMillis: 15_000, options: '-c TimeZone=UTC' });
+  const pool = new pg.Pool({
+    connectionString: adminUrl,
+    max: 2,
+    connectionTimeoutMillis: 15_000,
+    options: '-c TimeZone=UTC',
+  });
   pool.on('error', () => undefined);
   return new Kysely({ dialect: new PostgresDialect({ pool }) });
 }
@@ -54,9 +59,7 @@ async function makeRoles(db: Kysely<unknown>, runtimeUser: string): Promise<void
         .execute(one)
         .then((r) => sql.raw((r.rows[0] as { command: string }).command).execute(one));
       // SET only: the runtime user does not have the eraser's rights until a transaction takes the role.
-      await sql`SELECT format(${
-        'GRANT muniment_eraser TO %I'
-      } || CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END, ${runtimeUser}::text) AS command`
+      await sql`SELECT format(${'GRANT muniment_eraser TO %I'} || CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END, ${runtimeUser}::text) AS command`
         .execute(one)
         .then((r) => sql.raw((r.rows[0] as { command: string }).command).execute(one));
       await sql`GRANT CREATE, USAGE ON SCHEMA public TO muniment_owner`.execute(one);
@@ -72,12 +75,20 @@ async function makeRoles(db: Kysely<unknown>, runtimeUser: string): Promise<void
  * @returns names of the migrations that ran
  * @throws InputError when the schema is newer than this Muniment, ServiceError when a migration fails (nothing of it stays)
  */
-export async function migrate(options: { adminUrl: string; runtimeUser: string; folder: string }): Promise<string[]> {
+export async function migrate(options: {
+  adminUrl: string;
+  runtimeUser: string;
+  folder: string;
+}): Promise<string[]> {
   const db = connect(options.adminUrl);
   try {
-    const version = await sql<{ n: number }>`SELECT current_setting('server_version_num')::int AS n`.execute(db);
+    const version = await sql<{ n: number }>`SELECT current_setting('server_version_num')::int AS n`.execute(
+      db,
+    );
     if ((version.rows[0]?.n ?? 0) < 150000) {
-      throw new InputError('the database server is older than PostgreSQL 15', { hint: 'Upgrade the server to PostgreSQL 15 or newer.' });
+      throw new InputError('the database server is older than PostgreSQL 15', {
+        hint: 'Upgrade the server to PostgreSQL 15 or newer.',
+      });
     }
     await refuseNewer(db, options.folder);
     await makeRoles(db, options.runtimeUser);
@@ -97,7 +108,9 @@ export async function migrate(options: { adminUrl: string; runtimeUser: string; 
 }
 
 async function applied(db: Kysely<unknown>): Promise<string[]> {
-  const table = await sql<{ t: string | null }>`SELECT to_regclass('public.kysely_migration')::text AS t`.execute(db);
+  const table = await sql<{
+    t: string | null;
+  }>`SELECT to_regclass('public.kysely_migration')::text AS t`.execute(db);
   if (table.rows[0]?.t == null) return [];
   const rows = await sql<{ name: string }>`SELECT name FROM kysely_migration ORDER BY name`.execute(db);
   return rows.rows.map((row) => row.name);
@@ -120,7 +133,7 @@ export async function requireSchema(db: Kysely<never>, folder: string): Promise<
   const missing = await refuseNewer(db as unknown as Kysely<unknown>, folder);
   if (missing > 0) {
     throw new InputError(`the database lacks ${missing} migration${missing === 1 ? '' : 's'}`, {
-      hint: 'Run `muniment db migrate` with an administrator\'s URL.',
+      hint: "Run `muniment db migrate` with an administrator's URL.",
     });
   }
 }

@@ -35,7 +35,8 @@ async function columns(client: pg.Client): Promise<Column[]> {
   return rows as Column[];
 }
 
-const pascal = (name: string): string => name.replace(/(^|_)([a-z])/g, (_, __, letter: string) => letter.toUpperCase());
+const pascal = (name: string): string =>
+  name.replace(/(^|_)([a-z])/g, (_, __, letter: string) => letter.toUpperCase());
 
 /** @returns the text of src/db/types.ts for the database behind this URL */
 export async function typesText(url: string): Promise<string> {
@@ -57,13 +58,19 @@ export async function typesText(url: string): Promise<string> {
       lines.push(`export interface ${pascal(table)} {`);
       for (const column of own) {
         const base = TYPES[column.type];
-        if (base === undefined) throw new TypeError(`no TypeScript type for ${column.type} (${table}.${column.name})`);
+        if (base === undefined)
+          throw new TypeError(`no TypeScript type for ${column.type} (${table}.${column.name})`);
         const full = `${base}${column.nullable ? ' | null' : ''}`;
         lines.push(`  ${column.name}: ${column.generated ? `Generated<${full}>` : full};`);
       }
       lines.push('}', '');
     }
-    lines.push('export interface DB {', ...[...byTable.keys()].map((table) => `  ${table}: ${pascal(table)};`), '}', '');
+    lines.push(
+      'export interface DB {',
+      ...[...byTable.keys()].map((table) => `  ${table}: ${pascal(table)};`),
+      '}',
+      '',
+    );
     return lines.join('\n');
   } finally {
     await client.end();

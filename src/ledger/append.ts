@@ -2,13 +2,19 @@
 // entries and the rows they stand for, and moves the head by compare-and-set. Either all of it is there or nothing.
 
 import { sql } from 'kysely';
-import { bodyCommitment, newSalt } from '../core/digest.ts';
 import { canonicalBytes, type Json } from '../core/canonical.ts';
 import { type Clock, instantText } from '../core/clock.ts';
+import { bodyCommitment, newSalt } from '../core/digest.ts';
 import { RefusedError, VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
-import { encodeEntry, type Entry, type EntryDraft, genesis } from './entry.ts';
-import { PROJECTED_TABLES, type ProjectedRow, type ProjectionInput, projectEntry, type Row } from './projection.ts';
+import { type Entry, type EntryDraft, encodeEntry, genesis } from './entry.ts';
+import {
+  PROJECTED_TABLES,
+  type ProjectedRow,
+  type ProjectionInput,
+  projectEntry,
+  type Row,
+} from './projection.ts';
 import { leafHash, RightEdge } from './tree.ts';
 
 const ROWS_PER_INSERT = 500;
@@ -63,14 +69,18 @@ export class Ledger {
       .onConflict((conflict) => conflict.doNothing())
       .executeTakeFirst();
     if (inserted.numInsertedOrUpdatedRows !== 1n) {
-      throw new RefusedError('this database already holds an archive', { hint: 'Use another database, or the home that it belongs to.' });
+      throw new RefusedError('this database already holds an archive', {
+        hint: 'Use another database, or the home that it belongs to.',
+      });
     }
   }
 
   async head(): Promise<Head> {
     const row = await this.#db.selectFrom('ledger_head').select(['size', 'root']).executeTakeFirst();
     if (row === undefined) {
-      throw new VerificationError('the database has no ledger head', { hint: 'Restore a backup, or run `muniment init` for a new archive.' });
+      throw new VerificationError('the database has no ledger head', {
+        hint: 'Restore a backup, or run `muniment init` for a new archive.',
+      });
     }
     return row;
   }
@@ -83,9 +93,11 @@ export class Ledger {
   async write<T>(actor: string, work: (batch: Batch) => Promise<T>): Promise<T> {
     return this.#db.transaction().execute(async (tx) => {
       const head = await tx.selectFrom('ledger_head').selectAll().forUpdate().executeTakeFirst();
-      if (head === undefined) throw new VerificationError('the database has no ledger head', { hint: 'Restore a backup.' });
+      if (head === undefined)
+        throw new VerificationError('the database has no ledger head', { hint: 'Restore a backup.' });
       const now = instantText(this.#clock.now());
-      const writer = new BatchWriter(tx, this.origin, actor, now > head.at ? now : head.at, head);
+      const at = [now, head.at].sort().at(-1) as string;
+      const writer = new BatchWriter(tx, this.origin, actor, at, head);
       const result = await work(writer);
       await writer.flush();
       return result;
@@ -152,7 +164,10 @@ class BatchWriter implements Batch {
     let bytes = canonicalBytes(body);
     if (draft.type === 'sealed') {
       // A fixed step of length: the size of a hold or a request must not show either.
-      bytes = Buffer.concat([bytes, Buffer.alloc((SEALED_BLOCK - (bytes.length % SEALED_BLOCK)) % SEALED_BLOCK, ' ')]);
+      bytes = Buffer.concat([
+        bytes,
+        Buffer.alloc((SEALED_BLOCK - (bytes.length % SEALED_BLOCK)) % SEALED_BLOCK, ' '),
+      ]);
     }
     const seq = this.add({ ...draft, body: bodyCommitment(salt, bytes) } as EntryDraft);
     this.#bodies.push({ seq, kind, salt, body: bytes });
@@ -168,17 +183,26 @@ class BatchWriter implements Batch {
     const { tx } = this;
     await sql`INSERT INTO ledger_entries (seq, entry, leaf)
       SELECT ${this.#oldSize}::bigint + ordinality - 1, entry, leaf
-      FROM unnest(${this.#entries}::bytea[], ${this.#leaves}::bytea[]) WITH ORDINALITY AS batch (entry, leaf, ordinality)`.execute(tx);
+      FROM unnest(${this.#entries}::bytea[], ${this.#leaves}::bytea[]) WITH ORDINALITY AS batch (entry, leaf, ordinality)`.execute(
+      tx,
+    );
     await insertRows(tx, 'ledger_subtrees', this.#subtrees);
     await insertRows(tx, 'entry_bodies', this.#bodies);
     await insertProjected(tx, this.#rows);
     for (const work of this.#later) await work();
     const moved = await tx
       .updateTable('ledger_head')
-      .set({ size: this.#edge.size, root: this.#edge.root(), edge: this.#edge.encode(), last: this.#last, at: this.at })
+      .set({
+        size: this.#edge.size,
+        root: this.#edge.root(),
+        edge: this.#edge.encode(),
+        last: this.#last,
+        at: this.at,
+      })
       .where('size', '=', this.#oldSize)
       .executeTakeFirst();
-    if (moved.numUpdatedRows !== 1n) throw new VerificationError('the ledger head moved under the sequencer\'s lock');
+    if (moved.numUpdatedRows !== 1n)
+      throw new VerificationError("the ledger head moved under the sequencer's lock");
   }
 }
 
@@ -196,6 +220,10 @@ async function insertRows(tx: DatabaseTransaction, table: string, rows: readonly
 export async function insertProjected(tx: DatabaseTransaction, rows: readonly ProjectedRow[]): Promise<void> {
   const byTable = Map.groupBy(rows, (row) => row.table);
   for (const table of PROJECTED_TABLES) {
-    await insertRows(tx, table, (byTable.get(table) ?? []).map((projected): Row => projected.row));
+    await insertRows(
+      tx,
+      table,
+      (byTable.get(table) ?? []).map((projected): Row => projected.row),
+    );
   }
 }

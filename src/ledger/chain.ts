@@ -68,15 +68,21 @@ export class ChainCheck {
     };
     for (const { seq, entry: bytes, leaf: storedLeaf } of stored) {
       const expected = this.#edge.size;
-      if (seq !== expected) problem('entry-missing', expected, `entry ${expected} is missing: the next one stored is ${seq}`);
+      if (seq !== expected)
+        problem('entry-missing', expected, `entry ${expected} is missing: the next one stored is ${seq}`);
       const leaf = leafHash(bytes);
-      if (storedLeaf !== null && !leaf.equals(storedLeaf)) problem('leaf-differs', seq, `entry ${seq} does not hash to its stored leaf`);
+      if (storedLeaf !== null && !leaf.equals(storedLeaf))
+        problem('leaf-differs', seq, `entry ${seq} does not hash to its stored leaf`);
       const read = this.#read(bytes, seq, problem);
       if (read !== null) {
-        if (read.common.seq !== seq || seq !== expected) problem('entry-moved', seq, `entry at ${seq} says that it is entry ${read.common.seq}`);
-        if (read.common.origin !== this.origin) problem('origin-differs', seq, `entry ${seq} belongs to ${JSON.stringify(read.common.origin)}`);
-        if (read.common.prev !== this.#last.toString('base64')) problem('chain-broken', seq, `entry ${seq} does not continue the entry before it`);
-        if (read.common.at < this.#at) problem('time-reversed', seq, `entry ${seq} is dated before the entry before it`);
+        if (read.common.seq !== seq || seq !== expected)
+          problem('entry-moved', seq, `entry at ${seq} says that it is entry ${read.common.seq}`);
+        if (read.common.origin !== this.origin)
+          problem('origin-differs', seq, `entry ${seq} belongs to ${JSON.stringify(read.common.origin)}`);
+        if (read.common.prev !== this.#last.toString('base64'))
+          problem('chain-broken', seq, `entry ${seq} does not continue the entry before it`);
+        if (read.common.at < this.#at)
+          problem('time-reversed', seq, `entry ${seq} is dated before the entry before it`);
         this.#at = read.common.at;
       }
       entries.push({ seq, entry: read?.entry ?? null });

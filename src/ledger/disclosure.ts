@@ -56,13 +56,24 @@ export function disclosureLeaves(document: Json): DisclosureLeaf[] {
 
 function collect(value: Json, pointer: string, leaves: DisclosureLeaf[]): void {
   if (typeof value === 'string' && CUT_INTO_RUNS.test(pointer)) {
-    for (const [index, run] of textRuns(value).entries()) leaves.push({ pointer: `${pointer}/${index}`, value: run });
+    for (const [index, run] of textRuns(value).entries())
+      leaves.push({ pointer: `${pointer}/${index}`, value: run });
   } else if (Array.isArray(value) && value.length > 0) {
-    for (const [index, element] of (value as readonly Json[]).entries()) collect(element, `${pointer}/${index}`, leaves);
-  } else if (value !== null && typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length > 0) {
+    for (const [index, element] of (value as readonly Json[]).entries())
+      collect(element, `${pointer}/${index}`, leaves);
+  } else if (
+    value !== null &&
+    typeof value === 'object' &&
+    !Array.isArray(value) &&
+    Object.keys(value).length > 0
+  ) {
     const members = value as { readonly [name: string]: Json };
     for (const name of Object.keys(members).sort()) {
-      collect(members[name] as Json, `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`, leaves);
+      collect(
+        members[name] as Json,
+        `${pointer}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`,
+        leaves,
+      );
     }
   } else leaves.push({ pointer, value });
 }
@@ -74,13 +85,17 @@ export function leafSalt(seed: Uint8Array, pointer: string): Buffer {
 
 /** @returns salt ‖ canonical JSON of [pointer, value] */
 export function leafBytes(seed: Uint8Array, pointer: string, value: Json): Buffer {
-  const text = Array.isArray(value) || (typeof value === 'object' && value !== null) ? canonicalText([pointer, value]) : `[${JSON.stringify(pointer)},${JSON.stringify(value)}]`;
+  const text =
+    Array.isArray(value) || (typeof value === 'object' && value !== null)
+      ? canonicalText([pointer, value])
+      : `[${JSON.stringify(pointer)},${JSON.stringify(value)}]`;
   return Buffer.concat([leafSalt(seed, pointer), Buffer.from(text, 'utf8')]);
 }
 
 /** @returns root (32 bytes) and number of leaves */
 export function disclosureTree(document: Json, seed: Uint8Array): { root: Buffer; leaves: number } {
   const edge = RightEdge.from(0, []);
-  for (const { pointer, value } of disclosureLeaves(document)) edge.append(leafHash(leafBytes(seed, pointer, value)));
+  for (const { pointer, value } of disclosureLeaves(document))
+    edge.append(leafHash(leafBytes(seed, pointer, value)));
   return { root: edge.root(), leaves: edge.size };
 }

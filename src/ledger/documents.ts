@@ -99,7 +99,15 @@ export const runReportHead = z.object({
   requests: count,
   bytes: count,
   reported: z.record(z.string(), z.int()),
-  counts: z.object({ seen: count, captured: count, changed: count, missing: count, restored: count, media: count, rejected: count }),
+  counts: z.object({
+    seen: count,
+    captured: count,
+    changed: count,
+    missing: count,
+    restored: count,
+    media: count,
+    rejected: count,
+  }),
   errors: z.array(z.object({ code: z.string(), message: z.string(), subject: text })),
 });
 export type RunReportHead = z.infer<typeof runReportHead>;

@@ -29,10 +29,29 @@ const entrySchema = z.discriminatedUnion('type', [
   z.strictObject({ ...common, type: z.literal('archive.created'), software: word }),
   z.strictObject({ ...common, type: z.literal('key.added'), key: z.string().max(400) }),
   z.strictObject({ ...common, type: z.literal('key.retired'), key: z.string().max(400) }),
-  z.strictObject({ ...common, type: z.literal('account.changed'), account: id, change: z.enum(['added', 'changed', 'disabled']), body: hex }),
-  z.strictObject({ ...common, type: z.literal('source.changed'), source: id, change: z.enum(['added', 'changed', 'removed']), body: hex }),
+  z.strictObject({
+    ...common,
+    type: z.literal('account.changed'),
+    account: id,
+    change: z.enum(['added', 'changed', 'disabled']),
+    body: hex,
+  }),
+  z.strictObject({
+    ...common,
+    type: z.literal('source.changed'),
+    source: id,
+    change: z.enum(['added', 'changed', 'removed']),
+    body: hex,
+  }),
   z.strictObject({ ...common, type: z.literal('policy.applied'), body: hex }),
-  z.strictObject({ ...common, type: z.literal('run.finished'), run: id, source: id, status: z.enum(['complete', 'partial', 'failed']), report: hex }),
+  z.strictObject({
+    ...common,
+    type: z.literal('run.finished'),
+    run: id,
+    source: id,
+    status: z.enum(['complete', 'partial', 'failed']),
+    report: hex,
+  }),
   z.strictObject({
     ...common,
     type: z.literal('item.captured'),
@@ -54,10 +73,30 @@ const entrySchema = z.discriminatedUnion('type', [
     firstMissingAt: time,
     document: hex,
   }),
-  z.strictObject({ ...common, type: z.literal('item.restored'), record: id, run: id, seenAt: time, document: hex }),
+  z.strictObject({
+    ...common,
+    type: z.literal('item.restored'),
+    record: id,
+    run: id,
+    seenAt: time,
+    document: hex,
+  }),
   z.strictObject({ ...common, type: z.literal('record.linked'), record: id, source: id, run: id }),
-  z.strictObject({ ...common, type: z.literal('payload.destroyed'), record: id, payload: hex, intent: position }),
-  z.strictObject({ ...common, type: z.literal('bundle.produced'), bundle: id, size: position, records: position, manifest: hex }),
+  z.strictObject({
+    ...common,
+    type: z.literal('payload.destroyed'),
+    record: id,
+    payload: hex,
+    intent: position,
+  }),
+  z.strictObject({
+    ...common,
+    type: z.literal('bundle.produced'),
+    bundle: id,
+    size: position,
+    records: position,
+    manifest: hex,
+  }),
   z.strictObject({ ...common, type: z.literal('sealed'), body: hex }),
 ]);
 
@@ -67,9 +106,13 @@ type Draft<T> = T extends Entry ? Omit<T, 'v' | 'origin' | 'seq' | 'prev' | 'at'
 export type EntryDraft = Draft<Entry>;
 
 const commonSchema = z.looseObject({ ...common, type: z.string().min(1).max(100) });
-export type CommonEntry = Pick<Entry, 'v' | 'origin' | 'seq' | 'prev' | 'at' | 'actor'> & { readonly type: string };
+export type CommonEntry = Pick<Entry, 'v' | 'origin' | 'seq' | 'prev' | 'at' | 'actor'> & {
+  readonly type: string;
+};
 
-const KNOWN_TYPES: ReadonlySet<string> = new Set(entrySchema.options.map((option) => option.shape.type.value));
+const KNOWN_TYPES: ReadonlySet<string> = new Set(
+  entrySchema.options.map((option) => option.shape.type.value),
+);
 
 /** @returns `prev` of the first entry, as bytes */
 export function genesis(origin: string): Buffer {
@@ -81,7 +124,8 @@ export function encodeEntry(entry: Entry): Buffer {
   const checked = entrySchema.safeParse(entry);
   if (!checked.success) throw new TypeError(`not an entry: ${z.prettifyError(checked.error)}`);
   const bytes = encodeFlat(checked.data);
-  if (bytes.length > ENTRY_LIMIT) throw new TypeError(`an entry of ${bytes.length} bytes is over the limit of ${ENTRY_LIMIT}`);
+  if (bytes.length > ENTRY_LIMIT)
+    throw new TypeError(`an entry of ${bytes.length} bytes is over the limit of ${ENTRY_LIMIT}`);
   return bytes;
 }
 
@@ -94,13 +138,16 @@ function encodeFlat(value: Record<string, unknown>): Buffer {
   let text = '{';
   for (const name of names) {
     const member = value[name];
-    if (typeof member === 'object' || (typeof member === 'string' && !member.isWellFormed())) return canonicalBytes(value as Json);
+    if (typeof member === 'object' || (typeof member === 'string' && !member.isWellFormed()))
+      return canonicalBytes(value as Json);
     text += `${text.length === 1 ? '' : ','}${JSON.stringify(name)}:${JSON.stringify(member)}`;
   }
   return Buffer.from(`${text}}`, 'utf8');
 }
 
-export type Decoded = { readonly known: true; readonly entry: Entry } | { readonly known: false; readonly entry: CommonEntry };
+export type Decoded =
+  | { readonly known: true; readonly entry: Entry }
+  | { readonly known: false; readonly entry: CommonEntry };
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -109,7 +156,8 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * @throws VerificationError with the reason when the bytes are no valid entry
  */
 export function decodeEntry(bytes: Uint8Array): Decoded {
-  if (bytes.length > ENTRY_LIMIT) throw new VerificationError(`${bytes.length} bytes are over the limit of ${ENTRY_LIMIT}`);
+  if (bytes.length > ENTRY_LIMIT)
+    throw new VerificationError(`${bytes.length} bytes are over the limit of ${ENTRY_LIMIT}`);
   const value = parseObject(bytes);
   if (!encodeFlat(value).equals(bytes)) throw new VerificationError('it is not canonical JSON');
   checkValues(value, 1);
@@ -125,7 +173,8 @@ export function decodeEntry(bytes: Uint8Array): Decoded {
 function parseObject(bytes: Uint8Array): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(decoder.decode(bytes));
-    if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
+    if (value !== null && typeof value === 'object' && !Array.isArray(value))
+      return value as Record<string, unknown>;
   } catch (cause) {
     if (!(cause instanceof SyntaxError) && !(cause instanceof TypeError)) throw cause;
     throw new VerificationError('it is not JSON', { cause });
@@ -139,7 +188,8 @@ function checkValues(value: object, depth: number): void {
   for (const member of Object.values(value)) {
     if (typeof member === 'string' || typeof member === 'boolean') continue;
     if (typeof member === 'number' && Number.isSafeInteger(member)) continue;
-    if (typeof member !== 'object' || member === null) throw new VerificationError(`it holds ${JSON.stringify(member)}, which an entry can't`);
+    if (typeof member !== 'object' || member === null)
+      throw new VerificationError(`it holds ${JSON.stringify(member)}, which an entry can't`);
     checkValues(member, depth + 1);
   }
 }

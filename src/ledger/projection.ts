@@ -1,8 +1,8 @@
 // What rows an entry stands for. Capture inserts these rows, rebuilding makes them anew, verification compares them: one function,
 // so that the three cannot disagree. Pure: whoever calls brings the documents and the salts.
 
-import type { Entry } from './entry.ts';
 import type { ObservationDocument, SnapshotDocument } from './documents.ts';
+import type { Entry } from './entry.ts';
 
 /** What of a payload is not in entry or document: its salt (object metadata), and for a document its own digest and length. */
 export interface PayloadFacts {
@@ -44,8 +44,23 @@ export type ProjectedRow = { readonly table: ProjectedTable; readonly row: Row }
 export const ERASED_COLUMNS = {
   record_identities: ['namespace', 'platform_id'],
   snapshots: [
-    'seed', 'content', 'rule', 'captured_at', 'url', 'author_id', 'author_handle', 'author_name', 'created_at', 'created_from',
-    'title', 'text', 'languages', 'tags', 'in_reply_to', 'thread_root', 'media_missing',
+    'seed',
+    'content',
+    'rule',
+    'captured_at',
+    'url',
+    'author_id',
+    'author_handle',
+    'author_name',
+    'created_at',
+    'created_from',
+    'title',
+    'text',
+    'languages',
+    'tags',
+    'in_reply_to',
+    'thread_root',
+    'media_missing',
   ],
   payloads: ['salt', 'sha256'],
 } as const;
@@ -59,15 +74,28 @@ export function projectEntry(entry: Entry, input: ProjectionInput): ProjectedRow
     case 'item.restored':
       return stateRows(entry, input);
     case 'record.linked':
-      return [{ table: 'record_sources', row: { record_id: entry.record, source_id: entry.source, seq: entry.seq } }];
+      return [
+        {
+          table: 'record_sources',
+          row: { record_id: entry.record, source_id: entry.source, seq: entry.seq },
+        },
+      ];
     case 'run.finished':
       return [
         {
           table: 'capture_runs',
-          row: { id: entry.run, seq: entry.seq, source_id: entry.source, status: entry.status, report: entry.report },
+          row: {
+            id: entry.run,
+            seq: entry.seq,
+            source_id: entry.source,
+            status: entry.status,
+            report: entry.report,
+          },
         },
         payloadRow(entry.seq, { run_id: entry.run }, 'report', entry.report, input),
-        ...(input.quarantined ?? []).map((q) => payloadRow(entry.seq, { run_id: entry.run }, 'quarantine', q.commitment, input)),
+        ...(input.quarantined ?? []).map((q) =>
+          payloadRow(entry.seq, { run_id: entry.run }, 'quarantine', q.commitment, input),
+        ),
       ];
     case 'payload.destroyed':
       return [
@@ -80,7 +108,13 @@ export function projectEntry(entry: Entry, input: ProjectionInput): ProjectedRow
       return [
         {
           table: 'bundles',
-          row: { id: entry.bundle, seq: entry.seq, size: entry.size, records: entry.records, manifest: entry.manifest },
+          row: {
+            id: entry.bundle,
+            seq: entry.seq,
+            size: entry.size,
+            records: entry.records,
+            manifest: entry.manifest,
+          },
         },
       ];
     default:
@@ -121,7 +155,10 @@ function capturedRows(
   const rows: ProjectedRow[] = [];
   if (document.version === 1) {
     rows.push(
-      { table: 'records', row: { id: record, seq, platform: document.identity.platform, kind: document.item.kind } },
+      {
+        table: 'records',
+        row: { id: record, seq, platform: document.identity.platform, kind: document.item.kind },
+      },
       {
         table: 'record_identities',
         row: {
@@ -171,14 +208,18 @@ function capturedRows(
   rows.push(payloadRow(seq, owner, 'slice', document.slice.commitment, input));
   const stored = new Set<string>();
   for (const media of document.media) {
-    if (media.commitment === null || media.since !== document.version || stored.has(media.commitment)) continue;
+    if (media.commitment === null || media.since !== document.version || stored.has(media.commitment))
+      continue;
     stored.add(media.commitment);
     rows.push(payloadRow(seq, owner, 'media', media.commitment, input));
   }
   return rows;
 }
 
-function stateRows(entry: Extract<Entry, { type: 'item.missing' | 'item.restored' }>, input: ProjectionInput): ProjectedRow[] {
+function stateRows(
+  entry: Extract<Entry, { type: 'item.missing' | 'item.restored' }>,
+  input: ProjectionInput,
+): ProjectedRow[] {
   const owner = { record_id: entry.record };
   const rows: ProjectedRow[] = [
     {

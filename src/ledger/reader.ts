@@ -1,8 +1,8 @@
 // Lets verification read a PostgreSQL archive and its store. Everything is read inside one repeatable-read transaction, so that an
 // archive can be verified while it collects.
 
-import { sql } from 'kysely';
 import type { Readable } from 'node:stream';
+import { sql } from 'kysely';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
 import type { ArchiveReader, RowWithSeq } from './verify.ts';
 
@@ -10,7 +10,10 @@ const ENTRIES_PER_BATCH = 1000;
 
 /** The right to read objects, as this room needs it. */
 export interface ObjectSource {
-  get(key: string, version?: string | null): Promise<{
+  get(
+    key: string,
+    version?: string | null,
+  ): Promise<{
     object: { contentType: string; length: number; metadata: Readonly<Record<string, string>> };
     body: Readable;
   }>;
@@ -41,7 +44,11 @@ export async function* entriesFrom(
 }
 
 /** Runs `work` with a reader of one moment of the archive. */
-export async function withArchiveReader<T>(db: Database, store: ObjectSource, work: (reader: ArchiveReader) => Promise<T>): Promise<T> {
+export async function withArchiveReader<T>(
+  db: Database,
+  store: ObjectSource,
+  work: (reader: ArchiveReader) => Promise<T>,
+): Promise<T> {
   return db
     .transaction()
     .setIsolationLevel('repeatable read')
@@ -63,7 +70,11 @@ class DatabaseReader implements ArchiveReader {
   }
 
   async entry(seq: number): Promise<Buffer | null> {
-    const row = await this.#tx.selectFrom('ledger_entries').select('entry').where('seq', '=', seq).executeTakeFirst();
+    const row = await this.#tx
+      .selectFrom('ledger_entries')
+      .select('entry')
+      .where('seq', '=', seq)
+      .executeTakeFirst();
     return row?.entry ?? null;
   }
 
@@ -73,19 +84,26 @@ class DatabaseReader implements ArchiveReader {
   }
 
   async rows(table: Parameters<ArchiveReader['rows']>[0], from: number, to: number): Promise<RowWithSeq[]> {
-    const { rows } = await sql<RowWithSeq>`SELECT * FROM ${sql.table(table)} WHERE seq >= ${from} AND seq < ${to}`.execute(this.#tx);
+    const { rows } =
+      await sql<RowWithSeq>`SELECT * FROM ${sql.table(table)} WHERE seq >= ${from} AND seq < ${to}`.execute(
+        this.#tx,
+      );
     return rows;
   }
 
   async strayRows(table: Parameters<ArchiveReader['strayRows']>[0], size: number): Promise<number> {
-    const { rows } = await sql<{ n: number }>`SELECT count(*) AS n FROM ${sql.table(table)} WHERE seq < 0 OR seq >= ${size}`.execute(this.#tx);
+    const { rows } = await sql<{
+      n: number;
+    }>`SELECT count(*) AS n FROM ${sql.table(table)} WHERE seq < 0 OR seq >= ${size}`.execute(this.#tx);
     return rows[0]?.n ?? 0;
   }
 
   async subtrees(keys: readonly { level: number; n: number }[]) {
     const { rows } = await sql<{ level: number; n: number; hash: Buffer }>`
       SELECT level, n, hash FROM ledger_subtrees
-      JOIN unnest(${keys.map((k) => k.level)}::smallint[], ${keys.map((k) => k.n)}::bigint[]) AS asked (level, n) USING (level, n)`.execute(this.#tx);
+      JOIN unnest(${keys.map((k) => k.level)}::smallint[], ${keys.map((k) => k.n)}::bigint[]) AS asked (level, n) USING (level, n)`.execute(
+      this.#tx,
+    );
     return rows;
   }
 
@@ -96,12 +114,18 @@ class DatabaseReader implements ArchiveReader {
   async destructions(commitments: readonly string[]): Promise<Map<string, number>> {
     if (commitments.length === 0) return new Map();
     const { rows } = await sql<{ commitment: string; seq: number }>`
-      SELECT commitment, seq FROM payload_destructions WHERE commitment = ANY(${commitments as string[]}::text[])`.execute(this.#tx);
+      SELECT commitment, seq FROM payload_destructions WHERE commitment = ANY(${commitments as string[]}::text[])`.execute(
+      this.#tx,
+    );
     return new Map(rows.map((row) => [row.commitment, row.seq]));
   }
 
   async object(commitment: string) {
-    const row = await this.#tx.selectFrom('payload_versions').select('version').where('commitment', '=', commitment).executeTakeFirst();
+    const row = await this.#tx
+      .selectFrom('payload_versions')
+      .select('version')
+      .where('commitment', '=', commitment)
+      .executeTakeFirst();
     const { object, body } = await this.#store.get(commitment, row?.version ?? null);
     return { contentType: object.contentType, length: object.length, metadata: object.metadata, body };
   }

@@ -1,120 +1,247 @@
-// The one signer. It keeps its last signed head outside PostgreSQL and signs nothing that does not continue that head, so whoever rewrites
-// the database cannot have the rewritten log signed. Callers hold a database lock: one signer at a time.
+// The archive's one signer. What it signed last lies in a file outside PostgreSQL, so it never signs a log that does not continue that
+// one: whoever rewrites the database gets no signature. A caller holds an advisory lock: two signers at once could sign a fork.
 
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, readFile, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
 import { z } from 'zod';
-import { VerificationError } from '../core/errors.ts';
-import { decodeEntry, genesis } from './entry.ts';
-import { checkpointText, openNote, parseCheckpoint, parseSigningKey, parseVerifierKey, type SigningKey, signNote, type VerifierKey } from './note.ts';
+import { InputError, ServiceError, VerificationError } from '../core/errors.ts';
+import { type CommonEntry, decodeEntry, genesis } from './entry.ts';
+import {
+  checkpointText,
+  openNote,
+  parseCheckpoint,
+  parseSigningKey,
+  parseVerifierKey,
+  type SigningKey,
+  signNote,
+  type VerifierKey,
+} from './note.ts';
 import { leafHash, RightEdge } from './tree.ts';
 
 export interface SignedHead {
   readonly size: number;
   readonly root: Buffer;
+  /** The signed checkpoint. */
   readonly note: string;
+  /** `at` of the last entry under it; null for the empty log. */
+  readonly at: string | null;
 }
 
-/** Reads entries [from, to) in batches. */
-export type EntryRange = (from: number, to: number) => AsyncIterable<readonly { seq: number; entry: Buffer }[]>;
+/** Reads entries with `from <= seq < to`, ascending. */
+export type EntryRange = (
+  from: number,
+  to: number,
+) => AsyncIterable<readonly { readonly seq: number; readonly entry: Buffer }[]>;
 
-const stateSchema = z.strictObject({ note: z.string(), edge: z.array(z.string()), last: z.string() });
+const digest = z.string().regex(/^[0-9a-f]{64}$/);
+const stateSchema = z.strictObject({
+  note: z.string(),
+  edge: z.array(digest),
+  last: digest,
+  at: z.string().nullable(),
+});
 
-const REWRITTEN = 'Do not sign by hand. Run `muniment verify`, keep the database as it is, and restore the last good backup beside it.';
-
-/** Reads the head that was signed last, from outside the database. @returns null when nothing was signed yet */
-export async function readPinnedHead(headFile: string, key: VerifierKey): Promise<SignedHead | null> {
-  return (await readState(headFile, key))?.head ?? null;
+/** The last signed head with all that is needed to go on from it. */
+interface State {
+  readonly head: SignedHead;
+  readonly edge: RightEdge;
+  /** Leaf hash of the last entry; the genesis value for the empty log. */
+  readonly last: Buffer;
 }
 
-async function readState(headFile: string, key: VerifierKey): Promise<{ head: SignedHead; edge: RightEdge; last: Buffer } | null> {
-  let text: string;
-  try {
-    text = await readFile(headFile, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
+/**
+ * @param keyFile holds the signing key, `PRIVATE+KEY+…`
+ * @param headFile what was signed last; made with the first signature
+ * @throws InputError when there is no usable key
+ */
+export async function openSigner(files: {
+  readonly keyFile: string;
+  readonly headFile: string;
+}): Promise<Signer> {
+  const text = await readIfPresent(files.keyFile);
+  if (text === null) {
+    throw new InputError(`there is no signing key ${files.keyFile}`, {
+      hint: 'Restore it from its backup: an archive key cannot be made again.',
+    });
   }
-  const damaged = (why: string, cause?: unknown): VerificationError =>
-    new VerificationError(`${headFile} is damaged: ${why}`, { hint: 'Restore it from a backup; it is the pinned head of the ledger.', cause });
-  let state: z.infer<typeof stateSchema>;
-  try {
-    state = stateSchema.parse(JSON.parse(text));
-  } catch (cause) {
-    throw damaged('it is not a signer state', cause);
-  }
-  const checkpoint = parseCheckpoint(openNote(state.note, [key]).text);
-  const edge = RightEdge.from(checkpoint.size, state.edge.map((hash) => Buffer.from(hash, 'hex')));
-  if (!edge.root().equals(checkpoint.root)) throw damaged('its edge does not have the signed root');
-  return { head: { size: checkpoint.size, root: checkpoint.root, note: state.note }, edge, last: Buffer.from(state.last, 'hex') };
+  return new Signer(parseSigningKey(text), files.headFile);
+}
+
+/**
+ * The last signed head, for those who do not hold the signing key.
+ * @returns null when nothing was signed yet
+ * @throws InputError when `vkey` is no verifier key
+ * @throws VerificationError when the file is not what this key signed
+ */
+export async function readPinnedHead(headFile: string, vkey: string): Promise<SignedHead | null> {
+  return (await readState(headFile, parseVerifierKey(vkey)))?.head ?? null;
 }
 
 export class Signer {
   readonly key: SigningKey;
-  readonly #headFile: string;
   readonly #verifier: VerifierKey;
+  readonly #headFile: string;
 
   constructor(key: SigningKey, headFile: string) {
     this.key = key;
-    this.#headFile = headFile;
     this.#verifier = parseVerifierKey(key.verifierKey);
+    this.#headFile = headFile;
   }
 
+  /** @returns the last signed head, or null before the first. @throws VerificationError when its file was changed */
   async head(): Promise<SignedHead | null> {
-    return readPinnedHead(this.#headFile, this.#verifier);
+    return (await readState(this.#headFile, this.#verifier))?.head ?? null;
   }
 
   /**
-   * Signs the head if it continues the last signed one, which is derived anew from the entries between.
-   * @throws VerificationError when it does not: nothing is signed
+   * Signs the head of the log, after reading every entry since the last signed one. A head that is signed already gives
+   * the same note again. The note is durable in the head's file before it is returned.
+   * @throws VerificationError when the log does not continue what was signed; nothing is signed then
    */
-  async sign(head: { size: number; root: Buffer }, entries: EntryRange): Promise<SignedHead> {
-    const state = await readState(this.#headFile, this.#verifier);
-    const from = state?.head.size ?? 0;
-    if (head.size < from) {
-      throw new VerificationError(`the signer refuses to sign: the ledger has ${head.size} entries, ${from} were signed before`, { hint: REWRITTEN });
+  async sign(
+    head: { readonly size: number; readonly root: Buffer },
+    entries: EntryRange,
+  ): Promise<{ readonly note: string; readonly size: number; readonly root: Buffer }> {
+    const origin = this.key.name;
+    const signed = await readState(this.#headFile, this.#verifier);
+    const from = signed?.edge.size ?? 0;
+    if (!Number.isSafeInteger(head.size) || head.size < from) {
+      throw refusal(`the log has ${head.size} entries, but ${from} were signed`, head.size, ROLLED_BACK);
     }
-    const edge = state?.edge ?? RightEdge.from(0, []);
-    let last = state?.last ?? genesis(this.key.name);
-    for await (const batch of entries(from, head.size)) {
-      for (const { seq, entry } of batch) {
-        const decoded = decodeEntry(entry).entry;
-        if (seq !== edge.size || decoded.seq !== seq || decoded.origin !== this.key.name || decoded.prev !== last.toString('base64')) {
-          throw new VerificationError(`the signer refuses to sign: entry ${seq} does not continue what was signed before`, { hint: REWRITTEN });
-        }
-        last = leafHash(entry);
+    if (signed !== null && head.size === from) {
+      if (!head.root.equals(signed.head.root))
+        throw refusal(`the log of ${from} entries has another root than was signed`, from);
+      return { note: signed.head.note, size: signed.head.size, root: signed.head.root };
+    }
+
+    const edge = signed?.edge ?? RightEdge.from(0, []);
+    let last = signed?.last ?? genesis(origin);
+    let at = signed?.head.at ?? null;
+    for await (const batch of from < head.size ? entries(from, head.size) : []) {
+      for (const { seq, entry: bytes } of batch) {
+        const expected = edge.size;
+        if (seq !== expected)
+          throw refusal(`entry ${expected} is missing, the next one stored is ${seq}`, expected);
+        if (seq >= head.size) throw refusal(`entry ${seq} lies beyond the head of ${head.size}`, seq);
+        const entry = readEntry(bytes, seq);
+        if (entry.seq !== seq) throw refusal(`entry ${seq} says that it is entry ${entry.seq}`, seq);
+        if (entry.origin !== origin)
+          throw refusal(`entry ${seq} belongs to ${JSON.stringify(entry.origin)}`, seq);
+        if (entry.prev !== last.toString('base64'))
+          throw refusal(`entry ${seq} does not continue the entry before it`, seq);
+        if (at !== null && entry.at < at)
+          throw refusal(`entry ${seq} is dated before the entry before it`, seq);
+        last = leafHash(bytes);
+        at = entry.at;
         edge.append(last);
       }
     }
-    if (edge.size !== head.size || !edge.root().equals(head.root)) {
-      throw new VerificationError(`the signer refuses to sign: entries ${from} to ${head.size} do not lead to the stored head`, { hint: REWRITTEN });
-    }
-    if (state !== null && head.size === from) return state.head;
-    const note = signNote(checkpointText({ origin: this.key.name, ...head }), this.key);
-    await this.#write({ note, edge: edge.hashes.map((hash) => hash.toString('hex')), last: last.toString('hex') });
-    return { ...head, note };
-  }
+    if (edge.size !== head.size)
+      throw refusal(`entry ${edge.size} is missing, though the head says ${head.size}`, edge.size);
+    const root = edge.root();
+    if (!root.equals(head.root))
+      throw refusal(`the entries give another root than the head of ${head.size}`, head.size);
 
-  /** Written whole or not at all, and durable before the note leaves this function. */
-  async #write(state: z.infer<typeof stateSchema>): Promise<void> {
-    const temporary = `${this.#headFile}.new`;
-    const file = await open(temporary, 'w', 0o600);
+    const note = signNote(checkpointText({ origin, size: edge.size, root }), this.key);
+    await writeDurably(
+      this.#headFile,
+      `${JSON.stringify({ note, edge: edge.hashes.map((hash) => hash.toString('hex')), last: last.toString('hex'), at })}\n`,
+    );
+    return { note, size: edge.size, root };
+  }
+}
+
+const CHANGED =
+  'The database was changed outside Muniment. Run `muniment verify`, and restore the database from a backup that verifies.';
+const ROLLED_BACK =
+  'The database is older than the last signature: restore a newer backup. Entries that were signed cannot be given up in silence.';
+
+function refusal(reason: string, seq: number, hint: string = CHANGED, cause?: unknown): VerificationError {
+  return new VerificationError(`the signer refuses to sign at ${seq}: ${reason}`, { hint, cause });
+}
+
+function readEntry(bytes: Buffer, seq: number): CommonEntry {
+  try {
+    return decodeEntry(bytes).entry;
+  } catch (error) {
+    if (!(error instanceof VerificationError)) throw error;
+    throw refusal(`entry ${seq} is no valid entry: ${error.message}`, seq, CHANGED, error);
+  }
+}
+
+async function readState(headFile: string, key: VerifierKey): Promise<State | null> {
+  const text = await readIfPresent(headFile);
+  if (text === null) return null;
+  const broken = (reason: string, cause?: unknown): VerificationError =>
+    new VerificationError(`the signed head ${headFile} cannot be trusted: ${reason}`, {
+      hint: 'Restore the file from its newest backup. Do not delete it: it is what shows that entries went missing.',
+      cause,
+    });
+  let state: z.infer<typeof stateSchema>;
+  try {
+    state = stateSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError) && !(cause instanceof z.ZodError)) throw cause;
+    throw broken('it is not what a signer writes', cause);
+  }
+  try {
+    const { origin, size, root } = parseCheckpoint(openNote(state.note, [key]).text);
+    const edge = RightEdge.from(
+      size,
+      state.edge.map((hash) => Buffer.from(hash, 'hex')),
+    );
+    if (origin !== key.name) throw new VerificationError(`it is of ${JSON.stringify(origin)}`);
+    if (!edge.root().equals(root))
+      throw new VerificationError('its right edge does not fold to the signed root');
+    return {
+      head: { size, root, note: state.note, at: state.at },
+      edge,
+      last: Buffer.from(state.last, 'hex'),
+    };
+  } catch (error) {
+    if (!(error instanceof VerificationError)) throw error;
+    throw broken(error.message, error);
+  }
+}
+
+/** @returns null only where there is no such file. @throws ServiceError when it cannot be read */
+async function readIfPresent(file: string): Promise<string | null> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw unusable('read', file, cause);
+  }
+}
+
+/** Replaces a file as a whole, readable by its owner only: after a crash the old or the new one is there. */
+async function writeDurably(file: string, text: string): Promise<void> {
+  const unfinished = `${file}.new`;
+  try {
+    await rm(unfinished, { force: true });
+    const handle = await open(unfinished, 'wx', 0o600);
     try {
-      await file.writeFile(`${JSON.stringify(state)}\n`);
-      await file.sync();
+      await handle.writeFile(text);
+      await handle.sync();
     } finally {
-      await file.close();
+      await handle.close();
     }
-    await rename(temporary, this.#headFile);
-    const folder = await open(dirname(this.#headFile), 'r');
+    await rename(unfinished, file);
+    const folder = await open(path.dirname(file), 'r');
     try {
       await folder.sync();
     } finally {
       await folder.close();
     }
+  } catch (cause) {
+    throw unusable('write', file, cause);
   }
 }
 
-export async function openSigner(files: { keyFile: string; headFile: string }): Promise<Signer> {
-  return new Signer(parseSigningKey(await readFile(files.keyFile, 'utf8')), files.headFile);
+function unusable(verb: 'read' | 'write', file: string, cause: unknown): unknown {
+  if (typeof (cause as NodeJS.ErrnoException).code !== 'string') return cause;
+  return new ServiceError(`could not ${verb} ${file}: ${(cause as Error).message}`, {
+    hint: 'Check the disk, and that the user who runs Muniment may read and write this file and its folder.',
+    cause,
+  });
 }

@@ -41,8 +41,15 @@ export class RightEdge {
 
   /** @throws VerificationError when the number of hashes does not fit the size */
   static from(size: number, hashes: readonly Buffer[]): RightEdge {
-    if (!Number.isSafeInteger(size) || size < 0 || hashes.length !== ones(size) || hashes.some((h) => h.length !== HASH_BYTES)) {
-      throw new VerificationError(`a right edge of ${hashes.length} hashes does not fit a tree of size ${size}`);
+    if (
+      !Number.isSafeInteger(size) ||
+      size < 0 ||
+      hashes.length !== ones(size) ||
+      hashes.some((h) => h.length !== HASH_BYTES)
+    ) {
+      throw new VerificationError(
+        `a right edge of ${hashes.length} hashes does not fit a tree of size ${size}`,
+      );
     }
     return new RightEdge(size, [...hashes]);
   }
@@ -118,7 +125,8 @@ async function rangeRoot(from: number, size: number, nodes: NodeReader): Promise
 
 /** RFC 6962 section 2.1.1: the audit path of entry `index` in the tree of `size` entries. @throws RangeError */
 export async function inclusionProof(index: number, size: number, nodes: NodeReader): Promise<Buffer[]> {
-  if (!Number.isSafeInteger(index) || index < 0 || index >= size) throw new RangeError(`there is no entry ${index} in a log of ${size}`);
+  if (!Number.isSafeInteger(index) || index < 0 || index >= size)
+    throw new RangeError(`there is no entry ${index} in a log of ${size}`);
   const path = async (at: number, from: number, width: number): Promise<Buffer[]> => {
     if (width === 1) return [];
     const left = 2 ** splitLevel(width);
@@ -130,7 +138,13 @@ export async function inclusionProof(index: number, size: number, nodes: NodeRea
 }
 
 /** RFC 9162 section 2.1.3.2. @returns whether the path leads from this leaf to this root */
-export function verifyInclusion(index: number, size: number, leaf: Buffer, proof: readonly Buffer[], root: Buffer): boolean {
+export function verifyInclusion(
+  index: number,
+  size: number,
+  leaf: Buffer,
+  proof: readonly Buffer[],
+  root: Buffer,
+): boolean {
   if (!Number.isSafeInteger(index) || index < 0 || index >= size) return false;
   let position = index;
   let last = size - 1;

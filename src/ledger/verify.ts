@@ -3,14 +3,26 @@
 
 import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import type { Json } from '../core/canonical.ts';
 import { bodyCommitment, payloadCommitment } from '../core/digest.ts';
 import { ObjectNotFoundError } from '../core/errors.ts';
 import { ChainCheck, type Problem, type StoredEntry } from './chain.ts';
 import { disclosureTree } from './disclosure.ts';
-import { observationDocument, type SnapshotDocument, type ObservationDocument, snapshotDocument } from './documents.ts';
+import {
+  type ObservationDocument,
+  observationDocument,
+  type SnapshotDocument,
+  snapshotDocument,
+} from './documents.ts';
 import { decodeEntry, type Entry } from './entry.ts';
-import { ERASED_COLUMNS, PROJECTED_TABLES, type PayloadFacts, type ProjectedTable, type Row, projectEntry } from './projection.ts';
-import type { Json } from '../core/canonical.ts';
+import {
+  ERASED_COLUMNS,
+  type PayloadFacts,
+  PROJECTED_TABLES,
+  type ProjectedTable,
+  projectEntry,
+  type Row,
+} from './projection.ts';
 
 export interface RowWithSeq extends Readonly<Record<string, unknown>> {
   readonly seq: number;
@@ -24,15 +36,28 @@ export interface ArchiveReader {
   entry(seq: number): Promise<Buffer | null>;
   head(): Promise<{ size: number; root: Buffer; edge: Buffer } | null>;
   /** Rows of a table with `from <= seq < to`. */
-  rows(table: ProjectedTable | 'entry_bodies' | 'accounts' | 'sources', from: number, to: number): Promise<RowWithSeq[]>;
+  rows(
+    table: ProjectedTable | 'entry_bodies' | 'accounts' | 'sources',
+    from: number,
+    to: number,
+  ): Promise<RowWithSeq[]>;
   /** Number of rows whose position is no entry's. */
   strayRows(table: ProjectedTable | 'entry_bodies', size: number): Promise<number>;
-  subtrees(keys: readonly { level: number; n: number }[]): Promise<{ level: number; n: number; hash: Buffer }[]>;
+  subtrees(
+    keys: readonly { level: number; n: number }[],
+  ): Promise<{ level: number; n: number; hash: Buffer }[]>;
   checkpoints(): Promise<{ size: number; note: string }[]>;
   /** The entry at which a payload is said to have been destroyed, by commitment. */
   destructions(commitments: readonly string[]): Promise<Map<string, number>>;
   /** @throws ObjectNotFoundError */
-  object(commitment: string): Promise<{ contentType: string; length: number; metadata: Readonly<Record<string, string>>; body: Readable }>;
+  object(
+    commitment: string,
+  ): Promise<{
+    contentType: string;
+    length: number;
+    metadata: Readonly<Record<string, string>>;
+    body: Readable;
+  }>;
 }
 
 export interface VerifyOptions {
@@ -58,7 +83,13 @@ export interface VerifyResult {
   readonly unsigned: number;
   readonly unanchored: number;
   readonly unverifiedMeaning: number;
-  readonly payloads: { intact: number; destroyed: number; missing: number; altered: number; presentAfterDestruction: number };
+  readonly payloads: {
+    intact: number;
+    destroyed: number;
+    missing: number;
+    altered: number;
+    presentAfterDestruction: number;
+  };
   readonly problems: Problem[];
   /** Problems found beyond those listed. */
   readonly unlisted: number;
@@ -102,7 +133,10 @@ class ArchiveVerification {
     const { pinned, anchors, origin } = this.#options;
     const checkpoints = this.#openCheckpoints(await this.#reader.checkpoints());
     const wanted = [...checkpoints, ...anchors, ...(pinned === null ? [] : [pinned])];
-    const chain = new ChainCheck(origin, wanted.map((head) => head.size));
+    const chain = new ChainCheck(
+      origin,
+      wanted.map((head) => head.size),
+    );
     for await (const stored of this.#reader.entries()) {
       this.#options.signal?.throwIfAborted();
       const batch = chain.take(stored);
@@ -111,13 +145,22 @@ class ArchiveVerification {
       await this.#checkRows(batch.entries);
       this.#options.onProgress?.(chain.size);
     }
-    for (const checkpoint of checkpoints) this.#compareRoot(chain, checkpoint, 'checkpoint-differs', 'the stored checkpoint');
-    for (const anchor of anchors) this.#compareRoot(chain, anchor, 'anchor-differs', 'the anchored checkpoint');
-    if (pinned !== null) this.#compareRoot(chain, pinned, 'root-differs', 'the signed head kept outside the database');
+    for (const checkpoint of checkpoints)
+      this.#compareRoot(chain, checkpoint, 'checkpoint-differs', 'the stored checkpoint');
+    for (const anchor of anchors)
+      this.#compareRoot(chain, anchor, 'anchor-differs', 'the anchored checkpoint');
+    if (pinned !== null)
+      this.#compareRoot(chain, pinned, 'root-differs', 'the signed head kept outside the database');
     await this.#checkHead(chain);
     for (const table of [...PROJECTED_TABLES, 'entry_bodies'] as const) {
       const stray = await this.#reader.strayRows(table, chain.size);
-      if (stray > 0) this.#problem('row-unexpected', null, null, `${stray} row${stray === 1 ? '' : 's'} of ${table} belong${stray === 1 ? 's' : ''} to no entry`);
+      if (stray > 0)
+        this.#problem(
+          'row-unexpected',
+          null,
+          null,
+          `${stray} row${stray === 1 ? '' : 's'} of ${table} belong${stray === 1 ? 's' : ''} to no entry`,
+        );
     }
     const anchored = Math.max(0, ...anchors.map((a) => a.size));
     return {
@@ -140,10 +183,21 @@ class ArchiveVerification {
     for (const row of stored) {
       try {
         const checkpoint = this.#options.openCheckpoint(row.note);
-        if (checkpoint.size !== row.size) this.#problem('checkpoint-differs', row.size, null, `the checkpoint stored for size ${row.size} is of size ${checkpoint.size}`);
+        if (checkpoint.size !== row.size)
+          this.#problem(
+            'checkpoint-differs',
+            row.size,
+            null,
+            `the checkpoint stored for size ${row.size} is of size ${checkpoint.size}`,
+          );
         opened.push(checkpoint);
       } catch (error) {
-        this.#problem('checkpoint-differs', row.size, null, `the checkpoint stored for size ${row.size} does not verify: ${(error as Error).message}`);
+        this.#problem(
+          'checkpoint-differs',
+          row.size,
+          null,
+          `the checkpoint stored for size ${row.size} does not verify: ${(error as Error).message}`,
+        );
       }
     }
     return opened;
@@ -152,9 +206,19 @@ class ArchiveVerification {
   #compareRoot(chain: ChainCheck, head: { size: number; root: Buffer }, kind: string, what: string): void {
     const root = chain.rootAt(head.size);
     if (root === undefined) {
-      this.#problem('ledger-truncated', chain.size, null, `${what} covers ${head.size} entries, the ledger holds ${chain.size}`);
+      this.#problem(
+        'ledger-truncated',
+        chain.size,
+        null,
+        `${what} covers ${head.size} entries, the ledger holds ${chain.size}`,
+      );
     } else if (!root.equals(head.root)) {
-      this.#problem(kind, null, null, `the first ${head.size} entries do not have the root of ${what}: at least one of them was changed`);
+      this.#problem(
+        kind,
+        null,
+        null,
+        `the first ${head.size} entries do not have the root of ${what}: at least one of them was changed`,
+      );
     }
   }
 
@@ -162,7 +226,12 @@ class ArchiveVerification {
     const head = await this.#reader.head();
     if (head === null) this.#problem('head-differs', null, null, 'the database has no ledger head');
     else if (head.size !== chain.size || !head.root.equals(chain.root())) {
-      this.#problem('head-differs', chain.size, null, `the stored head (size ${head.size}) is not the head of the stored entries (size ${chain.size})`);
+      this.#problem(
+        'head-differs',
+        chain.size,
+        null,
+        `the stored head (size ${head.size}) is not the head of the stored entries (size ${chain.size})`,
+      );
     }
   }
 
@@ -171,7 +240,12 @@ class ArchiveVerification {
     const stored = new Map((await this.#reader.subtrees(expected)).map((s) => [`${s.level}/${s.n}`, s.hash]));
     for (const { level, n, hash } of expected) {
       if (stored.get(`${level}/${n}`)?.equals(hash) !== true) {
-        this.#problem('subtree-differs', n * 256 ** level, null, `the stored root of subtree ${n} of level ${level} is not that of its entries`);
+        this.#problem(
+          'subtree-differs',
+          n * 256 ** level,
+          null,
+          `the stored root of subtree ${n} of level ${level} is not that of its entries`,
+        );
       }
     }
   }
@@ -191,7 +265,8 @@ class ArchiveVerification {
     const destroyed = await this.#reader.destructions([...commitments]);
     const queue = entries[Symbol.iterator]();
     const workers = Array.from({ length: Math.min(CONCURRENCY, entries.length) }, async () => {
-      for (const { seq, entry } of queue) await this.#checkEntryRows(seq, entry, (table) => stored.get(`${table}/${seq}`) ?? [], destroyed);
+      for (const { seq, entry } of queue)
+        await this.#checkEntryRows(seq, entry, (table) => stored.get(`${table}/${seq}`) ?? [], destroyed);
     });
     await Promise.all(workers);
   }
@@ -236,11 +311,19 @@ class ArchiveVerification {
       const own = await read(entry.document);
       whole = own.state === 'intact';
       if (own.bytes !== null && whole) {
-        const parsed = this.#parse(observationDocument, own.bytes, seq, record) as ObservationDocument | undefined;
+        const parsed = this.#parse(observationDocument, own.bytes, seq, record) as
+          | ObservationDocument
+          | undefined;
         if (parsed === undefined) whole = false;
         else {
           document = parsed;
-          if (parsed.record !== entry.record) this.#problem('document-differs', seq, record, 'the observation document belongs to another record');
+          if (parsed.record !== entry.record)
+            this.#problem(
+              'document-differs',
+              seq,
+              record,
+              'the observation document belongs to another record',
+            );
           if (parsed.answer !== null) await read(parsed.answer.commitment);
         }
       }
@@ -265,18 +348,30 @@ class ArchiveVerification {
     const body = rowsOf('entry_bodies')[0];
     const commitment = entry !== null && 'body' in entry ? entry.body : null;
     if (commitment === null) {
-      if (body !== undefined && entry !== null) this.#problem('row-unexpected', seq, null, `entry ${seq} has no body, yet a row holds one`);
+      if (body !== undefined && entry !== null)
+        this.#problem('row-unexpected', seq, null, `entry ${seq} has no body, yet a row holds one`);
       return;
     }
     if (body === undefined) this.#problem('body-missing', seq, null, `the body of entry ${seq} is missing`);
     else if (bodyCommitment(body.salt as Buffer, body.body as Buffer) !== commitment) {
-      this.#problem('body-altered', seq, null, `the body of entry ${seq} is not the one that the entry commits to`);
+      this.#problem(
+        'body-altered',
+        seq,
+        null,
+        `the body of entry ${seq} is not the one that the entry commits to`,
+      );
     } else this.#compareNamed(seq, entry, body.body as Buffer, rowsOf);
   }
 
   /** Rows of accounts and sources repeat the body of the entry that last changed them. */
-  #compareNamed(seq: number, entry: Entry | null, body: Buffer, rowsOf: (table: string) => RowWithSeq[]): void {
-    const table = entry?.type === 'account.changed' ? 'accounts' : entry?.type === 'source.changed' ? 'sources' : null;
+  #compareNamed(
+    seq: number,
+    entry: Entry | null,
+    body: Buffer,
+    rowsOf: (table: string) => RowWithSeq[],
+  ): void {
+    const table =
+      entry?.type === 'account.changed' ? 'accounts' : entry?.type === 'source.changed' ? 'sources' : null;
     const row = table === null ? undefined : rowsOf(table)[0];
     if (row === undefined) return;
     const named = JSON.parse(body.toString('utf8')) as Record<string, unknown>;
@@ -287,20 +382,44 @@ class ArchiveVerification {
     }
   }
 
-  #checkDisclosure(entry: Extract<Entry, { type: 'item.captured' }>, bytes: Buffer, seed: Buffer | undefined): void {
+  #checkDisclosure(
+    entry: Extract<Entry, { type: 'item.captured' }>,
+    bytes: Buffer,
+    seed: Buffer | undefined,
+  ): void {
     if (seed === undefined) {
-      this.#problem('payload-altered', entry.seq, entry.record, 'the snapshot document has lost its disclosure seed');
+      this.#problem(
+        'payload-altered',
+        entry.seq,
+        entry.record,
+        'the snapshot document has lost its disclosure seed',
+      );
       return;
     }
     const tree = disclosureTree(JSON.parse(bytes.toString('utf8')) as Json, seed);
     if (tree.root.toString('hex') !== entry.disclosure || tree.leaves !== entry.leaves) {
-      this.#problem('disclosure-differs', entry.seq, entry.record, 'the snapshot document does not have the disclosure root of its entry');
+      this.#problem(
+        'disclosure-differs',
+        entry.seq,
+        entry.record,
+        'the snapshot document does not have the disclosure root of its entry',
+      );
     }
   }
 
   #compareDocument(entry: Extract<Entry, { type: 'item.captured' }>, document: SnapshotDocument): void {
-    if (document.record !== entry.record || document.snapshot !== entry.snapshot || document.version !== entry.version || document.run !== entry.run) {
-      this.#problem('document-differs', entry.seq, entry.record, 'the snapshot document names another record, snapshot, version or run than its entry');
+    if (
+      document.record !== entry.record ||
+      document.snapshot !== entry.snapshot ||
+      document.version !== entry.version ||
+      document.run !== entry.run
+    ) {
+      this.#problem(
+        'document-differs',
+        entry.seq,
+        entry.record,
+        'the snapshot document names another record, snapshot, version or run than its entry',
+      );
     }
   }
 
@@ -339,11 +458,17 @@ class ArchiveVerification {
         }
         // The row that comes nearest is the one that was changed.
         const near = left.findIndex((stored) => sameKey(table, row, stored));
-        if (near < 0) this.#problem('row-missing', seq, record, `${table} lacks a row that entry ${seq} stands for`);
+        if (near < 0)
+          this.#problem('row-missing', seq, record, `${table} lacks a row that entry ${seq} stands for`);
         else {
           const column = differing(row, left[near] as RowWithSeq) as string;
           left.splice(near, 1);
-          this.#problem('row-differs', seq, record, `${table}.${column} is not what entry ${seq} and its document say`);
+          this.#problem(
+            'row-differs',
+            seq,
+            record,
+            `${table}.${column} is not what entry ${seq} and its document say`,
+          );
         }
       }
       for (const row of left) this.#unexpected(table, row, seq, record);
@@ -351,11 +476,21 @@ class ArchiveVerification {
   }
 
   #unexpected(table: ProjectedTable, row: RowWithSeq, seq: number, record: string | null): void {
-    this.#problem('row-unexpected', seq, record, `${table} holds a row that entry ${seq} does not stand for${typeof row.id === 'string' ? ` (${row.id})` : ''}`);
+    this.#problem(
+      'row-unexpected',
+      seq,
+      record,
+      `${table} holds a row that entry ${seq} does not stand for${typeof row.id === 'string' ? ` (${row.id})` : ''}`,
+    );
   }
 
   /** The document is gone (destroyed, missing or altered): what the entry says by itself still holds, and erased columns must be NULL. */
-  #compareWithoutDocument(seq: number, entry: Entry, rowsOf: (table: string) => RowWithSeq[], destroyed: ReadonlyMap<string, number>): void {
+  #compareWithoutDocument(
+    seq: number,
+    entry: Entry,
+    rowsOf: (table: string) => RowWithSeq[],
+    destroyed: ReadonlyMap<string, number>,
+  ): void {
     const record = 'record' in entry ? entry.record : null;
     for (const row of rowsOf('payloads')) {
       const commitment = String(row.commitment);
@@ -363,22 +498,44 @@ class ArchiveVerification {
     }
     if (entry.type === 'item.captured') {
       const row = rowsOf('snapshots')[0];
-      const own = { id: entry.snapshot, record_id: entry.record, run_id: entry.run, version: entry.version, document: entry.document, disclosure: entry.disclosure, leaves: entry.leaves };
-      if (row === undefined) this.#problem('row-missing', seq, record, `snapshots lacks the row that entry ${seq} stands for`);
+      const own = {
+        id: entry.snapshot,
+        record_id: entry.record,
+        run_id: entry.run,
+        version: entry.version,
+        document: entry.document,
+        disclosure: entry.disclosure,
+        leaves: entry.leaves,
+      };
+      if (row === undefined)
+        this.#problem('row-missing', seq, record, `snapshots lacks the row that entry ${seq} stands for`);
       else {
         const column = differing(own, row);
-        if (column !== null) this.#problem('row-differs', seq, record, `snapshots.${column} is not what entry ${seq} says`);
+        if (column !== null)
+          this.#problem('row-differs', seq, record, `snapshots.${column} is not what entry ${seq} says`);
         if (destroyed.has(entry.document)) this.#checkErased('snapshots', row, seq, record);
       }
-      if (destroyed.has(entry.document)) for (const identity of rowsOf('record_identities')) this.#checkErased('record_identities', identity, seq, record);
+      if (destroyed.has(entry.document))
+        for (const identity of rowsOf('record_identities'))
+          this.#checkErased('record_identities', identity, seq, record);
     }
   }
 
-  #checkErased(table: keyof typeof ERASED_COLUMNS, row: RowWithSeq, seq: number, record: string | null): void {
+  #checkErased(
+    table: keyof typeof ERASED_COLUMNS,
+    row: RowWithSeq,
+    seq: number,
+    record: string | null,
+  ): void {
     for (const column of ERASED_COLUMNS[table]) {
       if (row[column] !== null) {
         this.#payloads.presentAfterDestruction += 1;
-        this.#problem('present-after-destruction', seq, record, `${table}.${column} was erased and holds something again`);
+        this.#problem(
+          'present-after-destruction',
+          seq,
+          record,
+          `${table}.${column} was erased and holds something again`,
+        );
       }
     }
   }
@@ -393,21 +550,40 @@ class ArchiveVerification {
     const nothing = { facts: null, metadata: null, bytes: null, quarantined: [] };
     const destruction = destroyed.get(commitment);
     if (destruction !== undefined && !(await this.#isDestruction(destruction, commitment))) {
-      this.#problem('row-unexpected', destruction, record, `payload_destructions names entry ${destruction} for ${commitment}, which does not say so`);
+      this.#problem(
+        'row-unexpected',
+        destruction,
+        record,
+        `payload_destructions names entry ${destruction} for ${commitment}, which does not say so`,
+      );
     }
     try {
       const object = await this.#reader.object(commitment);
       const isDocument = entry.type !== 'run.finished';
-      const { digest, length, bytes, quarantined } = await consume(object.body, isDocument && object.contentType === 'application/json', entry.type === 'run.finished');
+      const { digest, length, bytes, quarantined } = await consume(
+        object.body,
+        isDocument && object.contentType === 'application/json',
+        entry.type === 'run.finished',
+      );
       if (destruction !== undefined) {
         this.#payloads.presentAfterDestruction += 1;
-        this.#problem('present-after-destruction', seq, record, `payload ${commitment} was destroyed by entry ${destruction} and is in the store`);
+        this.#problem(
+          'present-after-destruction',
+          seq,
+          record,
+          `payload ${commitment} was destroyed by entry ${destruction} and is in the store`,
+        );
         return { ...nothing, state: 'present-after-destruction' };
       }
       const salt = Buffer.from(object.metadata.salt ?? '', 'hex');
       if (payloadCommitment(salt, digest) !== commitment) {
         this.#payloads.altered += 1;
-        this.#problem('payload-altered', seq, record, `payload ${commitment} does not have the bytes or the salt that were committed to`);
+        this.#problem(
+          'payload-altered',
+          seq,
+          record,
+          `payload ${commitment} does not have the bytes or the salt that were committed to`,
+        );
         return { ...nothing, state: 'altered' };
       }
       this.#payloads.intact += 1;
@@ -424,7 +600,12 @@ class ArchiveVerification {
         return { ...nothing, state: 'missing' };
       }
       this.#payloads.altered += 1;
-      this.#problem('payload-altered', seq, record, `payload ${commitment} cannot be read: ${(error as Error).message}`);
+      this.#problem(
+        'payload-altered',
+        seq,
+        record,
+        `payload ${commitment} cannot be read: ${(error as Error).message}`,
+      );
       return { ...nothing, state: 'altered' };
     }
   }
@@ -433,7 +614,9 @@ class ArchiveVerification {
     const bytes = await this.#reader.entry(seq);
     if (bytes === null) return false;
     const decoded = decodeEntry(bytes);
-    return decoded.known && decoded.entry.type === 'payload.destroyed' && decoded.entry.payload === commitment;
+    return (
+      decoded.known && decoded.entry.type === 'payload.destroyed' && decoded.entry.payload === commitment
+    );
   }
 }
 
@@ -450,7 +633,12 @@ async function consume(
   body: Readable,
   keep: boolean,
   report: boolean,
-): Promise<{ digest: Buffer; length: number; bytes: Buffer | null; quarantined: ReadPayload['quarantined'] }> {
+): Promise<{
+  digest: Buffer;
+  length: number;
+  bytes: Buffer | null;
+  quarantined: ReadPayload['quarantined'];
+}> {
   const hash: Hash = createHash('sha256');
   const chunks: Buffer[] = [];
   const quarantined: ReadPayload['quarantined'] = [];
@@ -464,11 +652,23 @@ async function consume(
       const lines = (rest + chunk.toString('latin1')).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
-        if (line.startsWith('{"quarantine":')) quarantined.push((JSON.parse(Buffer.from(line, 'latin1').toString('utf8')) as { quarantine: { commitment: string; length: number; sha256: string } }).quarantine);
+        if (line.startsWith('{"quarantine":'))
+          quarantined.push(
+            (
+              JSON.parse(Buffer.from(line, 'latin1').toString('utf8')) as {
+                quarantine: { commitment: string; length: number; sha256: string };
+              }
+            ).quarantine,
+          );
       }
     }
   }
-  return { digest: hash.digest(), length, bytes: keep && length <= DOCUMENT_LIMIT ? Buffer.concat(chunks) : null, quarantined };
+  return {
+    digest: hash.digest(),
+    length,
+    bytes: keep && length <= DOCUMENT_LIMIT ? Buffer.concat(chunks) : null,
+    quarantined,
+  };
 }
 
 /** @returns the first column in which a stored row is not as it must be, or null */
@@ -480,7 +680,14 @@ function differing(expected: Readonly<Record<string, unknown>>, stored: RowWithS
 }
 
 function sameKey(table: ProjectedTable, expected: Row, stored: RowWithSeq): boolean {
-  const key = { records: 'id', snapshots: 'id', payloads: 'commitment', capture_runs: 'id', bundles: 'id', payload_destructions: 'commitment' }[table as string];
+  const key = {
+    records: 'id',
+    snapshots: 'id',
+    payloads: 'commitment',
+    capture_runs: 'id',
+    bundles: 'id',
+    payload_destructions: 'commitment',
+  }[table as string];
   return key === undefined || cellText(expected[key]) === cellText(stored[key]);
 }
 

@@ -1,0 +1,61 @@
+// The import table of src/: which room may know which. `npm test` enforces it.
+
+const rooms = {
+  core: [],
+  db: ['core'],
+  store: ['core'],
+  sources: ['core'],
+  policy: ['core'],
+  ledger: ['core', 'db'],
+  capture: ['core', 'db', 'sources', 'store', 'ledger'],
+  disposition: ['core', 'db', 'store', 'ledger', 'policy', 'capture'],
+  search: ['core', 'db', 'ledger', 'policy'],
+  requests: ['core', 'db', 'search', 'ledger', 'policy'],
+  export: ['core', 'db', 'store', 'ledger', 'policy', 'search', 'requests'],
+};
+
+const forbidden = Object.entries(rooms).map(([room, may]) => ({
+  name: `${room}-imports-only-what-the-table-allows`,
+  severity: 'error',
+  from: { path: `^src/${room}/` },
+  to: { path: '^src/', pathNot: [`^src/${room}/`, ...may.map((other) => `^src/${other}/`)] },
+}));
+
+// biome-ignore lint/style/noDefaultExport: the tool reads its settings from the default export
+export default {
+  forbidden: [
+    ...forbidden,
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'the-format-and-its-verifier-know-core-only',
+      severity: 'error',
+      from: {
+        path: '^src/ledger/(entry|tree|note|tiles|receipt|disclosure|documents|projection|chain|verify)\\.ts$',
+      },
+      to: { path: '^src/(?!core/|ledger/)' },
+    },
+    {
+      name: 'only-disposition-may-erase',
+      severity: 'error',
+      from: { pathNot: '^src/(disposition/|store/|context\\.ts|operations\\.ts)' },
+      to: { path: '^src/store/eraser\\.ts$' },
+    },
+    {
+      name: 'interfaces-do-not-know-each-other-nor-the-rooms',
+      severity: 'error',
+      from: { path: '^src/interfaces/([^/]+)/' },
+      to: { path: '^src/', pathNot: ['^src/interfaces/$1/', '^src/core/', '^src/[a-z]+\\.ts$'] },
+    },
+  ],
+  options: {
+    parser: 'swc',
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: { extensions: ['.ts', '.mjs', '.js'] },
+  },
+};

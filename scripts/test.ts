@@ -1,0 +1,69 @@
+// `npm test`: types, lint, the import table, dead code, generated files, then every test in parallel with coverage. Arguments name test files.
+// One PostgreSQL serves the whole run, so that no test file waits for a server of its own.
+
+import { spawn } from 'node:child_process';
+import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { startTestServer } from '../test/support/postgres.ts';
+
+function run(
+  name: string,
+  command: string,
+  args: readonly string[],
+  environment: Record<string, string> = {},
+): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { stdio: 'inherit', env: { ...process.env, ...environment } });
+    child.once('error', reject);
+    child.once('exit', (code) => {
+      if (code !== 0) process.stderr.write(`\n${name} failed\n`);
+      resolve(code === 0);
+    });
+  });
+}
+
+const bin = (name: string): string => `node_modules/.bin/${name}`;
+const named = process.argv.slice(2);
+const server = await startTestServer();
+const environment = { MUNIMENT_TEST_DATABASE_URL: server.adminUrl };
+
+let good = true;
+if (named.length === 0) {
+  const checks = await Promise.all([
+    run('Types', bin('tsc'), ['-p', '.']),
+    run('Lint and format', bin('biome'), ['check', '--error-on-warnings', '.']),
+    run('The import table', process.execPath, [
+      bin('depcruise'),
+      '--config',
+      '.dependency-cruiser.mjs',
+      'src',
+    ]),
+    run('Dead code', process.execPath, [bin('knip')]),
+    run('Generated types', process.execPath, ['scripts/types.ts', '--check'], environment),
+  ]);
+  good = checks.every(Boolean);
+}
+const files =
+  named.length > 0 ? named : globSync('test/**/*.test.ts', { exclude: ['test/servers/**'] }).sort();
+const passed = await run(
+  'Tests',
+  process.execPath,
+  [
+    '--test',
+    `--test-concurrency=${Math.max(2, availableParallelism())}`,
+    ...(named.length > 0
+      ? []
+      : [
+          '--experimental-test-coverage',
+          '--test-coverage-include=src/**',
+          '--test-reporter=dot',
+          '--test-reporter-destination=stderr',
+          '--test-reporter=spec',
+          '--test-reporter-destination=stdout',
+        ]),
+    ...files,
+  ],
+  environment,
+);
+// Not process.exit: the server is stopped when nothing else is left to do.
+process.exitCode = good && passed ? 0 : 1;

@@ -1,0 +1,51 @@
+// Collects sources: registers what the settings say of them in the ledger, then runs each.
+
+import { canonicalText, type Json } from '../core/canonical.ts';
+import { newId } from '../core/ids.ts';
+import type { SourceSettings } from '../core/settings.ts';
+import { openCollector } from '../sources/open.ts';
+import type { SourceName } from './documents.ts';
+import { type CaptureContext, captureSource, type RunCounts, type RunOutcome } from './run.ts';
+
+/** Enters a source that is new or whose settings changed. @returns its id */
+export async function registerSource(context: CaptureContext, settings: SourceSettings): Promise<SourceName> {
+  const { db } = context.database;
+  const known = await db
+    .selectFrom('sources')
+    .select(['id', 'seq'])
+    .where('name', '=', settings.id)
+    .executeTakeFirst();
+  const id = known?.id ?? newId(context.clock.now());
+  const body = { id, name: settings.id, platform: settings.platform, settings: settings as unknown as Json };
+  if (known !== undefined) {
+    const last = await db
+      .selectFrom('entry_bodies')
+      .select('body')
+      .where('seq', '=', known.seq)
+      .executeTakeFirst();
+    if (last?.body.toString('utf8') === canonicalText(body)) return { id, name: settings.id };
+  }
+  await context.ledger.write(context.actor, async (batch) => {
+    const change = known === undefined ? 'added' : 'changed';
+    const seq = batch.addWithBody({ type: 'source.changed', source: id, change }, 'source', body);
+    batch.afterwards(() =>
+      batch.tx
+        .insertInto('sources')
+        .values({ id, seq, name: settings.id, platform: settings.platform })
+        .onConflict((conflict) => conflict.column('id').doUpdateSet({ seq, platform: settings.platform }))
+        .execute(),
+    );
+  });
+  return { id, name: settings.id };
+}
+
+/** Runs one configured source to its end. */
+export async function collectSource(
+  context: CaptureContext,
+  settings: SourceSettings,
+  options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
+): Promise<RunOutcome> {
+  const source = await registerSource(context, settings);
+  await using collector = openCollector(settings, { clock: context.clock });
+  return captureSource(context, source, collector, options);
+}

@@ -1,0 +1,177 @@
+// init, key, ledger, db, status: the archive as a thing to make and to keep.
+
+import type { Command } from 'commander';
+import { readSettings } from '../../config.ts';
+import { homePaths } from '../../context.ts';
+import { EXIT, InputError } from '../../core/errors.ts';
+import { requirePermission } from '../../core/people.ts';
+import { embeddedControl, migrateDatabase, publishLedger } from '../../operations.ts';
+import { initArchive } from '../../setup.ts';
+import { openHome, type Shell } from './shell.ts';
+
+export function addArchiveCommands(program: Command, shell: Shell): void {
+  program
+    .command('init')
+    .description('make a new archive')
+    .argument('<dir>', 'a folder that does not exist or is empty')
+    .requiredOption('--name <name>', 'name of the agency')
+    .requiredOption('--origin <origin>', 'name of the log, such as archive.example.gov/social; never changes')
+    .requiredOption('--timezone <zone>', 'IANA zone of the agency, such as America/New_York')
+    .option('--database <url>', 'PostgreSQL URL; absent: the embedded server')
+    .action(
+      async (dir: string, options: { name: string; origin: string; timezone: string; database?: string }) => {
+        const made = await initArchive(
+          dir,
+          { ...options, databaseUrl: options.database },
+          shell.environment,
+          shell.clock,
+        );
+        const { token, ...shown } = made;
+        shell.output().result(
+          { ...shown, token },
+          () => `Made the archive ${made.origin} in ${made.home}
+
+Verifier key: ${made.verifierKey}
+Operator's token (shown once): ${token}
+
+Keep a copy of ${homePaths(made.home).keys} in a safe place: nothing can replace the signing key and the archive secret.
+Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --home ${made.home} collect\`.`,
+        );
+      },
+    );
+
+  const key = program.command('key').description("the archive's keys");
+  key
+    .command('export')
+    .description('print the C2SP verifier key')
+    .action(async () => {
+      await using archive = await openHome(shell);
+      shell.output().result({ key: archive.verifierKeyText }, archive.verifierKeyText);
+    });
+
+  const ledger = program.command('ledger').description('the hash-chained ledger');
+  ledger
+    .command('checkpoint')
+    .description('sign the present head and print the checkpoint')
+    .action(async () => {
+      await using archive = await openHome(shell);
+      const signed = await archive.checkpoint();
+      if (signed === null)
+        throw new InputError('this machine holds no signing key', {
+          hint: 'Run it where keys/signing.key is.',
+        });
+      const { size, root, note } = signed;
+      shell
+        .output()
+        .result(
+          { origin: archive.settings.archive.origin, size, root: root.toString('base64'), note },
+          note.trimEnd(),
+        );
+    });
+  ledger
+    .command('publish')
+    .description('write checkpoint, tiles and entry bundles as C2SP tlog-tiles')
+    .argument('<dir>')
+    .action(async (dir: string) => {
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'publish');
+      const published = await publishLedger(archive, dir);
+      shell.output().result(published, `Published ${published.size} entries in ${published.directory}`);
+    });
+
+  const db = program.command('db').description('the database');
+  db.command('start')
+    .description('start the embedded server and leave it running')
+    .action(async () => {
+      const url = await embeddedControl.start(shell.home(), shell.environment);
+      shell
+        .output()
+        .result(
+          { running: true },
+          `The embedded server runs. ${url === null ? '' : 'Stop it with `muniment db stop`.'}`,
+        );
+    });
+  db.command('stop')
+    .description('stop the embedded server')
+    .action(async () => {
+      const stopped = await embeddedControl.stop(shell.home());
+      shell
+        .output()
+        .result(
+          { stopped },
+          stopped ? 'The embedded server is stopped.' : 'The embedded server was not running.',
+        );
+    });
+  db.command('url')
+    .description("print the superuser's URL of the embedded server, starting it")
+    .action(async () => {
+      const url = await embeddedControl.start(shell.home(), shell.environment);
+      if (url === null)
+        throw new InputError('this archive uses an external database', {
+          hint: 'Its URL is in muniment.yaml.',
+        });
+      shell.output().result({ url }, url);
+    });
+  db.command('migrate')
+    .description("bring the database to this version's schema")
+    .option('--admin-url <url>', 'URL of a role that may create roles and tables (external databases)')
+    .action(async (options: { adminUrl?: string }) => {
+      const settings = await readSettings(shell.home(), shell.environment);
+      const done = await migrateDatabase(settings, options.adminUrl ?? null);
+      shell
+        .output()
+        .result(
+          { migrations: done },
+          done.length === 0 ? 'The schema is up to date.' : `Ran ${done.join(', ')}.`,
+        );
+    });
+
+  program
+    .command('status')
+    .description('what the archive holds and when its sources ran')
+    .action(async () => {
+      await using archive = await openHome(shell);
+      const head = await archive.ledger.head();
+      const pinned = await archive.pinnedHead();
+      const runs = await archive.database.db
+        .selectFrom('capture_runs as r')
+        .innerJoin('sources as s', 's.id', 'r.source_id')
+        .innerJoin('ledger_entries as e', 'e.seq', 'r.seq')
+        .select(['s.name', 'r.status', 'r.seq', 'e.entry'])
+        .distinctOn('s.name')
+        .orderBy('s.name')
+        .orderBy('r.seq', 'desc')
+        .execute();
+      const sources = archive.settings.sources.map((source) => {
+        const run = runs.find((r) => r.name === source.id);
+        const at = run === undefined ? null : (JSON.parse(run.entry.toString('utf8')) as { at: string }).at;
+        return { source: source.id, schedule: source.schedule, lastRun: at, status: run?.status ?? null };
+      });
+      const value = {
+        origin: archive.settings.archive.origin,
+        home: archive.settings.home,
+        store: archive.store.location,
+        lock: archive.store.lock,
+        entries: head.size,
+        unsigned: head.size - (pinned?.size ?? 0),
+        sources,
+      };
+      shell
+        .output()
+        .result(
+          value,
+          () =>
+            `${value.origin}: ${value.entries} entries, ${value.unsigned} unsigned; payloads in ${value.store} (lock: ${value.lock})\n${
+              sources.length === 0
+                ? 'No source is configured.'
+                : sources
+                    .map(
+                      (s) =>
+                        `  ${s.source}: ${s.lastRun === null ? 'never ran' : `${s.status} at ${s.lastRun}`}`,
+                    )
+                    .join('\n')
+            }`,
+        );
+      if (sources.some((s) => s.status === 'failed')) shell.end(EXIT.incomplete);
+    });
+}

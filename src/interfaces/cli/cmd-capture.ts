@@ -1,0 +1,107 @@
+// source, collect, serve: what brings items in.
+
+import type { Command } from 'commander';
+import { readSettings } from '../../config.ts';
+import { EXIT, InputError } from '../../core/errors.ts';
+import { requirePermission } from '../../core/people.ts';
+import type { SourceSettings } from '../../core/settings.ts';
+import { checkSource, collect, serve } from '../../operations.ts';
+import { openHome, type Shell } from './shell.ts';
+
+function chosen(sources: readonly SourceSettings[], ids: readonly string[]): readonly SourceSettings[] {
+  if (ids.length === 0) return sources;
+  return ids.map((id) => {
+    const found = sources.find((source) => source.id === id);
+    if (found === undefined) {
+      throw new InputError(`no source is called ${id}`, {
+        hint: `muniment.yaml names: ${sources.map((s) => s.id).join(', ') || 'none'}.`,
+      });
+    }
+    return found;
+  });
+}
+
+export function addCaptureCommands(program: Command, shell: Shell): void {
+  const source = program.command('source').description('configured accounts and feeds');
+  source
+    .command('list')
+    .description('list the sources of muniment.yaml')
+    .action(async () => {
+      const { sources } = await readSettings(shell.home(), shell.environment);
+      shell
+        .output()
+        .result({ sources }, () =>
+          sources.length === 0
+            ? 'No source is configured.'
+            : sources
+                .map(
+                  (s) =>
+                    `${s.id}  ${s.platform}  ${s.platform === 'feed' ? s.url : s.account}  ${s.schedule ?? 'by hand'}`,
+                )
+                .join('\n'),
+        );
+    });
+  source
+    .command('check')
+    .description('try a source without capturing')
+    .argument('[id...]')
+    .action(async (ids: string[]) => {
+      const settings = await readSettings(shell.home(), shell.environment);
+      const checks = [];
+      for (const one of chosen(settings.sources, ids)) {
+        const found = await checkSource(one, shell.clock, shell.signal);
+        checks.push({ source: one.id, ...found });
+        if (!found.ok) shell.end(EXIT.incomplete);
+      }
+      shell
+        .output()
+        .result({ checks }, () =>
+          checks
+            .map((c) => `${c.source}: ${c.ok ? 'reachable' : 'NOT reachable'}\n  ${c.findings.join('\n  ')}`)
+            .join('\n'),
+        );
+    });
+
+  program
+    .command('collect')
+    .description('run sources once')
+    .argument('[id...]', 'sources; all when none is named')
+    .action(async (ids: string[]) => {
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'collect');
+      const output = shell.output();
+      const runs = [];
+      for (const one of chosen(archive.settings.sources, ids)) {
+        if (shell.signal.aborted) break;
+        runs.push(
+          await collect(archive, one, {
+            signal: shell.signal,
+            onProgress: (counts) =>
+              output.progress(`${one.id}: ${counts.captured} new, ${counts.changed} changed`),
+          }),
+        );
+      }
+      await archive.checkpoint();
+      output.progress('');
+      output.result({ runs }, () =>
+        runs.length === 0
+          ? 'No source is configured: add one to muniment.yaml.'
+          : runs
+              .map(
+                (run) =>
+                  `${run.source}: ${run.status}. ${run.seen} seen, ${run.captured} captured, ${run.changed} changed, ${run.missing} missing, ${run.restored} restored, ${run.media} media.${run.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('')}`,
+              )
+              .join('\n'),
+      );
+      if (runs.some((run) => run.status !== 'complete')) shell.end(EXIT.incomplete);
+    });
+
+  program
+    .command('serve')
+    .description('run sources on their schedules until stopped')
+    .action(async () => {
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'collect');
+      await serve(archive, shell.signal, (line) => process.stderr.write(`${line}\n`));
+    });
+}

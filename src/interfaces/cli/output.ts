@@ -1,0 +1,43 @@
+// How the command line speaks: one JSON document with --json, sentences otherwise; progress and logs on stderr.
+
+import { EXIT, type ExitCode, exitCodeOf, MunimentError } from '../../core/errors.ts';
+
+export interface Output {
+  readonly json: boolean;
+  /** The result: `value` with --json, the sentences otherwise. */
+  result(value: unknown, sentences: string | (() => string)): void;
+  progress(text: string): void;
+}
+
+export function openOutput(json: boolean): Output {
+  return {
+    json,
+    result(value, sentences) {
+      const text = json
+        ? JSON.stringify(value, null, 2)
+        : typeof sentences === 'string'
+          ? sentences
+          : sentences();
+      process.stdout.write(`${text}\n`);
+    },
+    progress(text) {
+      if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${text}`);
+    },
+  };
+}
+
+/** Tells an error: what happened, and what to do next. @returns the exit code */
+export function tellError(error: unknown, json: boolean): ExitCode {
+  const code = exitCodeOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const hint = error instanceof MunimentError ? error.hint : undefined;
+  if (json)
+    process.stdout.write(
+      `${JSON.stringify({ error: { message, hint: hint ?? null, exitCode: code } }, null, 2)}\n`,
+    );
+  process.stderr.write(`muniment: ${message}\n${hint === undefined ? '' : `  ${hint}\n`}`);
+  if (code === EXIT.unexpected && !(error instanceof MunimentError) && error instanceof Error) {
+    process.stderr.write(`${error.stack ?? ''}\n`);
+  }
+  return code;
+}

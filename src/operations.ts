@@ -1,0 +1,269 @@
+// What the interfaces call: each a whole piece of work on an opened archive. They bind the stages together and hold no rule of their own.
+
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import cron from 'node-cron';
+import { collectSource } from './capture/collect.ts';
+import type { CaptureContext, RunCounts, RunOutcome } from './capture/run.ts';
+import { type Environment, readSettings, type Settings } from './config.ts';
+import { type Archive, homePaths, MIGRATIONS, openHomeDatabase, SOFTWARE } from './context.ts';
+import type { Clock } from './core/clock.ts';
+import { InputError, MunimentError, VerificationError } from './core/errors.ts';
+import { newId } from './core/ids.ts';
+import type { SourceSettings } from './core/settings.ts';
+import { letEmbeddedStay, stopEmbedded } from './db/embedded.ts';
+import { migrate } from './db/migrate.ts';
+import { type ExportResult, exportBundle } from './export/export.ts';
+import { type BundleCheck, checkBundle, checkText } from './export/verify-bundle.ts';
+import { decodeEntry } from './ledger/entry.ts';
+import { openNote, parseCheckpoint, parseVerifierKey, signNote } from './ledger/note.ts';
+import { entriesFrom, withArchiveReader } from './ledger/reader.ts';
+import { writeTiles } from './ledger/tiles.ts';
+import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
+import { type SearchOptions, type SearchResult, search } from './search/search.ts';
+import type { Selection } from './search/selection.ts';
+import { openCollector } from './sources/open.ts';
+
+function captureContext(archive: Archive): CaptureContext {
+  const { database, store, ledger, clock, account } = archive;
+  return { database, store, ledger, clock, actor: account.id, spool: homePaths(archive.settings.home).spool };
+}
+
+export async function collect(
+  archive: Archive,
+  source: SourceSettings,
+  options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
+): Promise<RunOutcome> {
+  return collectSource(captureContext(archive), source, options);
+}
+
+/** Tries a source without capturing; a failure is a finding, not an error. */
+export async function checkSource(
+  source: SourceSettings,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<{ ok: boolean; findings: string[] }> {
+  await using collector = openCollector(source, { clock });
+  try {
+    const { account, findings } = await collector.check(signal);
+    return { ok: true, findings: [account, ...findings] };
+  } catch (error) {
+    if (!(error instanceof MunimentError)) throw error;
+    return { ok: false, findings: [error.message, ...(error.hint === undefined ? [] : [error.hint])] };
+  }
+}
+
+/** Runs every source on its schedule until the signal comes; a run under way ends its batch and closes with a report. */
+export async function serve(
+  archive: Archive,
+  signal: AbortSignal,
+  say: (line: string) => void,
+): Promise<void> {
+  const running = new Set<Promise<void>>();
+  const scheduled = archive.settings.sources.filter((source) => source.schedule !== null);
+  if (scheduled.length === 0)
+    throw new InputError('no source has a schedule', { hint: 'Give sources in muniment.yaml a `schedule`.' });
+  const failures: unknown[] = [];
+  const tasks = scheduled.map((source) => {
+    let busy = false;
+    return cron.schedule(
+      source.schedule as string,
+      () => {
+        // A tick that comes while the last run goes on is covered by that run.
+        if (busy || signal.aborted) return;
+        busy = true;
+        const run = collect(archive, source, { signal })
+          .then(async (outcome) => {
+            await archive.checkpoint();
+            say(
+              `${source.id}: ${outcome.status}, ${outcome.captured} captured, ${outcome.changed} changed, ${outcome.missing} missing`,
+            );
+          })
+          .catch((error: unknown) => {
+            say(`${source.id}: ${(error as Error).message}`);
+            if (!(error instanceof MunimentError)) failures.push(error);
+          })
+          .finally(() => {
+            busy = false;
+            running.delete(run);
+          });
+        running.add(run);
+      },
+      { timezone: archive.settings.archive.timezone },
+    );
+  });
+  say(`Serving ${scheduled.length} source${scheduled.length === 1 ? '' : 's'}; stop with SIGTERM.`);
+  const keepAlive = setInterval(() => undefined, 1 << 30);
+  try {
+    await new Promise<void>((done) => {
+      if (signal.aborted) done();
+      signal.addEventListener('abort', () => done(), { once: true });
+    });
+  } finally {
+    clearInterval(keepAlive);
+    for (const task of tasks) await task.destroy();
+    await Promise.all(running);
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Starts the embedded server and leaves it running. @returns its superuser's URL, or null where the database is external */
+async function startEmbedded(home: string, environment: Environment): Promise<string | null> {
+  const settings = await readSettings(home, environment);
+  if (settings.databaseUrl !== null) return null;
+  await using urls = await openHomeDatabase(settings);
+  await letEmbeddedStay(settings.home);
+  return urls.adminUrl;
+}
+
+export const embeddedControl = { start: startEmbedded, stop: stopEmbedded };
+
+/** @returns names of the migrations that ran */
+export async function migrateDatabase(settings: Settings, adminUrl: string | null): Promise<string[]> {
+  if (settings.databaseUrl === null) {
+    // Opening the embedded server migrates it.
+    await using urls = await openHomeDatabase(settings);
+    return migrate({ adminUrl: urls.adminUrl as string, runtimeUser: 'muniment', folder: MIGRATIONS });
+  }
+  if (adminUrl === null) {
+    throw new InputError('an external database is migrated by an administrator', {
+      hint: 'Give --admin-url.',
+    });
+  }
+  return migrate({
+    adminUrl,
+    runtimeUser: decodeURIComponent(new URL(settings.databaseUrl).username),
+    folder: MIGRATIONS,
+  });
+}
+
+/** Reads a checkpoint note from a file and opens it with the archive's key. */
+async function readAnchor(file: string, key: string): Promise<{ size: number; root: Buffer }> {
+  const note = await readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new InputError(`the anchor ${file} cannot be read`, {
+      hint: 'Name a file that holds a checkpoint of this archive.',
+      cause,
+    });
+  });
+  return parseCheckpoint(openNote(note, [parseVerifierKey(key)]).text);
+}
+
+/** Verifies ledger, rows and payloads against the head kept outside the database and any anchors given. */
+export async function verify(
+  archive: Archive,
+  options: { anchors?: readonly string[]; signal: AbortSignal; onProgress?: (entries: number) => void },
+): Promise<VerifyResult> {
+  const key = archive.verifierKeyText;
+  const pinned = await archive.pinnedHead();
+  const anchors = await Promise.all((options.anchors ?? []).map((file) => readAnchor(file, key)));
+  return withArchiveReader(archive.database.db, archive.store, (reader) =>
+    verifyArchive(reader, {
+      origin: archive.settings.archive.origin,
+      pinned,
+      anchors,
+      openCheckpoint: (note) => parseCheckpoint(openNote(note, [archive.verifierKey]).text),
+      ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+      signal: options.signal,
+    }),
+  );
+}
+
+/** Writes the log as a C2SP tlog-tiles directory: tiles and bundles first, the checkpoint last. */
+export async function publishLedger(
+  archive: Archive,
+  folder: string,
+): Promise<{ directory: string; size: number; root: string }> {
+  const signed = await archive.checkpoint();
+  if (signed === null)
+    throw new InputError('this machine holds no signing key', { hint: 'Publish where keys/signing.key is.' });
+  const directory = resolve(folder);
+  const write = async (path: string, bytes: Uint8Array | string): Promise<void> => {
+    const target = join(directory, path);
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(`${target}.new`, bytes, { flush: true });
+    await rename(`${target}.new`, target);
+  };
+  const written = await writeTiles(entriesFrom(archive.database.db, 0, signed.size), write);
+  if (written.size !== signed.size || !written.root.equals(signed.root)) {
+    throw new VerificationError('the stored entries do not have the signed root', {
+      hint: 'Run `muniment verify`.',
+    });
+  }
+  await write('checkpoint', signed.note);
+  return { directory, size: signed.size, root: signed.root.toString('base64') };
+}
+
+export async function searchRecords(archive: Archive, options: SearchOptions): Promise<SearchResult> {
+  const { size } = await archive.ledger.head();
+  return search(archive.database.db, options, { size, timezone: archive.settings.archive.timezone });
+}
+
+/** Exports a bundle as of the present signed head, or of an earlier checkpoint, and enters it in the ledger. */
+export async function exportRecords(
+  archive: Archive,
+  selection: Selection,
+  options: {
+    out: string;
+    at?: number;
+    replace: boolean;
+    signal: AbortSignal;
+    onRecord?: (n: number) => void;
+  },
+): Promise<ExportResult> {
+  const { signer } = archive;
+  if (signer === null)
+    throw new InputError('this machine holds no signing key', { hint: 'Export where keys/signing.key is.' });
+  const head = await archive.checkpoint();
+  const size = options.at ?? (head?.size as number);
+  const stored = await archive.database.db
+    .selectFrom('checkpoints')
+    .selectAll()
+    .where('size', '=', size)
+    .executeTakeFirst();
+  if (stored === undefined) {
+    throw new InputError(`there is no checkpoint of size ${size}`, {
+      hint: 'Checkpoints are signed after each writing command; `muniment ledger checkpoint` prints the present one.',
+    });
+  }
+  const { root } = parseCheckpoint(openNote(stored.note, [archive.verifierKey]).text);
+  const last = await archive.database.db
+    .selectFrom('ledger_entries')
+    .select('entry')
+    .where('seq', '=', size - 1)
+    .executeTakeFirstOrThrow();
+  const result = await exportBundle({
+    db: archive.database.db,
+    store: archive.store,
+    archive: archive.settings.archive,
+    software: SOFTWARE,
+    // The time of the last entry, not of the signing: two exports at one size must be the same to the byte.
+    checkpoint: { size, root, note: stored.note, at: decodeEntry(last.entry).entry.at },
+    signer: { verifierKey: signer.key.verifierKey, signNote: (text) => signNote(text, signer.key) },
+    explain: () => null,
+    selection,
+    out: options.out,
+    replace: options.replace,
+    signal: options.signal,
+    ...(options.onRecord === undefined ? {} : { onRecord: options.onRecord }),
+  });
+  await archive.ledger.write(archive.account.id, async (batch) => {
+    batch.add({
+      type: 'bundle.produced',
+      bundle: newId(archive.clock.now()),
+      size,
+      records: result.records,
+      manifest: result.manifest,
+    });
+  });
+  await archive.checkpoint();
+  return result;
+}
+
+/** Checks a bundle with the very verifier that lies in every bundle. */
+export async function checkBundleAt(
+  bundle: string,
+  key: string | undefined,
+): Promise<{ value: BundleCheck; text: string }> {
+  const value = await checkBundle(bundle, key);
+  return { value, text: checkText(value) };
+}
