@@ -35,27 +35,22 @@ export default {
       name: 'the-format-and-its-verifier-know-core-only',
       severity: 'error',
       from: {
-        path: '^src/ledger/(entry|tree|note|tiles|receipt|disclosure|documents|projection|chain|verify)\\.ts$',
+        path: '^src/ledger/(entry|tree|note|tiles|receipt|disclosure|documents|projection|chain|verify)\\.js$',
       },
       to: { path: '^src/(?!core/|ledger/)' },
     },
     {
       name: 'only-disposition-may-erase',
       severity: 'error',
-      from: { pathNot: '^src/(disposition/|store/|context\\.ts|operations\\.ts)' },
-      to: { path: '^src/store/eraser\\.ts$' },
+      from: { pathNot: '^src/(disposition/|store/|context\\.js|operations\\.js)' },
+      to: { path: '^src/store/eraser\\.js$' },
     },
     {
       name: 'interfaces-do-not-know-each-other-nor-the-rooms',
       severity: 'error',
       from: { path: '^src/interfaces/([^/]+)/' },
-      to: { path: '^src/', pathNot: ['^src/interfaces/$1/', '^src/core/', '^src/[a-z]+\\.ts$'] },
+      to: { path: '^src/', pathNot: ['^src/interfaces/$1/', '^src/core/', '^src/[a-z]+\\.js$'] },
     },
   ],
-  options: {
-    parser: 'swc',
-    tsPreCompilationDeps: true,
-    doNotFollow: { path: 'node_modules' },
-    enhancedResolveOptions: { extensions: ['.ts', '.mjs', '.js'] },
-  },
+  options: { parser: 'acorn', doNotFollow: { path: 'node_modules' } },
 };

@@ -4,7 +4,8 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import cron from 'node-cron';
 import { collectSource } from './capture/collect.ts';
-import type { CaptureContext, RunCounts, RunOutcome } from './capture/run.ts';
+import type { CaptureContext, RunCounts } from './capture/progress.ts';
+import type { RunOutcome } from './capture/run.ts';
 import { type Environment, readSettings, type Settings } from './config.ts';
 import { type Archive, homePaths, MIGRATIONS, openHomeDatabase, SOFTWARE } from './context.ts';
 import type { Clock } from './core/clock.ts';
@@ -123,7 +124,7 @@ export async function migrateDatabase(settings: Settings, adminUrl: string | nul
   if (settings.databaseUrl === null) {
     // Opening the embedded server migrates it.
     await using urls = await openHomeDatabase(settings);
-    return migrate({ adminUrl: urls.adminUrl as string, runtimeUser: 'muniment', folder: MIGRATIONS });
+    return await migrate({ adminUrl: urls.adminUrl as string, runtimeUser: 'muniment', folder: MIGRATIONS });
   }
   if (adminUrl === null) {
     throw new InputError('an external database is migrated by an administrator', {

@@ -5,7 +5,8 @@ import { newId } from '../core/ids.ts';
 import type { SourceSettings } from '../core/settings.ts';
 import { openCollector } from '../sources/open.ts';
 import type { SourceName } from './documents.ts';
-import { type CaptureContext, captureSource, type RunCounts, type RunOutcome } from './run.ts';
+import type { CaptureContext, RunCounts } from './progress.ts';
+import { captureSource, type RunOutcome } from './run.ts';
 
 /** Enters a source that is new or whose settings changed. @returns its id */
 export async function registerSource(context: CaptureContext, settings: SourceSettings): Promise<SourceName> {
@@ -47,5 +48,6 @@ export async function collectSource(
 ): Promise<RunOutcome> {
   const source = await registerSource(context, settings);
   await using collector = openCollector(settings, { clock: context.clock });
-  return captureSource(context, source, collector, options);
+  // Awaited here: the collector is closed when this function returns.
+  return await captureSource(context, source, collector, options);
 }

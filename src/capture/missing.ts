@@ -14,7 +14,7 @@ import {
   noteProblem,
   type RunProgress,
   recordVersions,
-} from './run.ts';
+} from './progress.ts';
 
 /** Look-ups asked for at once: what the platforms' own batch calls take. */
 const BATCH = 25;

@@ -22,7 +22,7 @@ import {
   quarantine,
   type RunProgress,
   recordVersions,
-} from './run.ts';
+} from './progress.ts';
 
 /** Items stored at the same time; each waits mostly for the disk or the bucket. */
 const CONCURRENCY = 16;

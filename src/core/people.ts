@@ -22,7 +22,15 @@ const PERMITTED: Readonly<Record<string, readonly Role[]>> = {
   publish: ['auditor', 'officer', 'admin'],
   'holds read': ['officer'],
 };
-export type Action = 'collect' | 'search' | 'export' | 'policy apply' | 'policy explain' | 'verify' | 'publish' | 'holds read';
+export type Action =
+  | 'collect'
+  | 'search'
+  | 'export'
+  | 'policy apply'
+  | 'policy explain'
+  | 'verify'
+  | 'publish'
+  | 'holds read';
 
 /** @throws RefusedError when none of the account's roles permits the action */
 export function requirePermission(account: Account, action: Action): void {

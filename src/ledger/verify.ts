@@ -50,9 +50,7 @@ export interface ArchiveReader {
   /** The entry at which a payload is said to have been destroyed, by commitment. */
   destructions(commitments: readonly string[]): Promise<Map<string, number>>;
   /** @throws ObjectNotFoundError */
-  object(
-    commitment: string,
-  ): Promise<{
+  object(commitment: string): Promise<{
     contentType: string;
     length: number;
     metadata: Readonly<Record<string, string>>;

@@ -4,19 +4,14 @@
 import { rm } from 'node:fs/promises';
 import type { Json } from '../core/canonical.ts';
 import type { BlueskySettings } from '../core/settings.ts';
+import { quarantined, UnreadableAnswerError } from './answer.ts';
 import { sha256OfContentId } from './bluesky/content-id.ts';
 import { lookUpItems } from './bluesky/look-up.ts';
 import { Repositories } from './bluesky/repositories.ts';
 import { PLATFORM, readPost, readRepost, rejected } from './bluesky/sighting.ts';
 import { incompleteThread, readThread, type ThreadReader } from './bluesky/threads.ts';
 import { feedPage, profileView, resolvedHandle } from './bluesky/views.ts';
-import {
-  callXrpc,
-  requireAccepted,
-  UnreadableAnswerError,
-  type XrpcAnswer,
-  xrpcAddress,
-} from './bluesky/xrpc.ts';
+import { callXrpc, requireAccepted, type XrpcAnswer, xrpcAddress } from './bluesky/xrpc.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Problem, Rejected, Sighting } from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
@@ -285,15 +280,6 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     },
     [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
   };
-}
-
-/** A page that is not what it must be is kept whole. */
-function quarantined(error: CollectError): CollectorEvent[] {
-  if (!(error instanceof UnreadableAnswerError)) return [];
-  const { exchange, body } = error.answer;
-  return [
-    { type: 'page', exchange, sightings: [], rejected: [{ bytes: body, exchange, reason: error.message }] },
-  ];
 }
 
 function repeatedCursor(answer: XrpcAnswer): Problem {

@@ -47,7 +47,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
     .argument('[id...]')
     .action(async (ids: string[]) => {
       const settings = await readSettings(shell.home(), shell.environment);
-      const checks = [];
+      const checks: ({ source: string } & Awaited<ReturnType<typeof checkSource>>)[] = [];
       for (const one of chosen(settings.sources, ids)) {
         const found = await checkSource(one, shell.clock, shell.signal);
         checks.push({ source: one.id, ...found });
@@ -70,7 +70,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'collect');
       const output = shell.output();
-      const runs = [];
+      const runs: Awaited<ReturnType<typeof collect>>[] = [];
       for (const one of chosen(archive.settings.sources, ids)) {
         if (shell.signal.aborted) break;
         runs.push(

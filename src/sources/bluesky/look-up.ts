@@ -2,13 +2,14 @@
 // is the authority on what was deleted. Whatever fails says nothing about the item.
 
 import type { Identity } from '../../core/vocabulary.ts';
+import { UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
 import type { LookUp } from '../collector.ts';
 import type { Http } from '../http.ts';
 import type { Availability, Repositories } from './repositories.ts';
 import { type AtUri, type BlobAddress, PLATFORM, parseAtUri, readPost } from './sighting.ts';
 import { postsPage, repoRecord } from './views.ts';
-import { callXrpc, requireAccepted, UnreadableAnswerError } from './xrpc.ts';
+import { callXrpc, requireAccepted } from './xrpc.ts';
 
 /** Most addresses that app.bsky.feed.getPosts takes. */
 const BATCH = 25;

@@ -1,10 +1,11 @@
 // Finds the repository server of an account by its DID document (did:plc through the directory, did:web through its host), and
 // says when an account is gone. Answers are kept for one run only: accounts move.
 
+import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
 import type { Answer, Http } from '../http.ts';
 import { didDocument, repoStatus } from './views.ts';
-import { callXrpc, jsonOf, UnreadableAnswerError } from './xrpc.ts';
+import { callXrpc } from './xrpc.ts';
 
 export interface RepositorySettings {
   readonly directory: string;

@@ -1,0 +1,119 @@
+// State of a run while it goes on, and what its parts need to keep account: problems, exchanges, quarantined bytes.
+
+import type { Clock } from '../core/clock.ts';
+import { ServiceError } from '../core/errors.ts';
+import type { Id } from '../core/ids.ts';
+import type { DatabaseHandle } from '../db/database.ts';
+import type { Batch, Ledger } from '../ledger/append.ts';
+import type { Collector, Exchange, Problem } from '../sources/collector.ts';
+import type { ObjectStore } from '../store/objects.ts';
+import type { SourceName } from './documents.ts';
+import { type StoredPayload, storePayload } from './payloads.ts';
+
+export interface CaptureContext {
+  readonly database: DatabaseHandle;
+  readonly store: ObjectStore;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  /** Account id that the entries name. */
+  readonly actor: Id;
+  /** A directory for spooled media and reports; made and emptied per run. */
+  readonly spool: string;
+}
+
+export interface RunCounts {
+  seen: number;
+  captured: number;
+  changed: number;
+  missing: number;
+  restored: number;
+  media: number;
+  rejected: number;
+}
+
+export interface RunError {
+  readonly code: string;
+  readonly message: string;
+  readonly subject: string | null;
+}
+
+/** State of a run while it goes on; page.ts and missing.ts add to it. */
+export interface RunProgress {
+  readonly id: Id;
+  readonly source: SourceName;
+  readonly collector: Collector;
+  readonly spool: string;
+  readonly signal: AbortSignal;
+  readonly counts: RunCounts;
+  readonly errors: RunError[];
+  readonly quarantined: {
+    commitment: string;
+    sha256: string;
+    length: number;
+    reason: string;
+    payload: StoredPayload;
+  }[];
+  requests: number;
+  bytes: number;
+}
+
+/** Errors kept in a report; beyond that only their number grows. */
+const ERRORS_KEPT = 500;
+
+export function noteProblem(run: RunProgress, problem: Problem): void {
+  if (run.errors.length < ERRORS_KEPT) run.errors.push({ ...problem });
+  else if (run.errors.length === ERRORS_KEPT) {
+    run.errors.push({
+      code: 'more',
+      message: `More than ${ERRORS_KEPT} errors; the rest is not listed.`,
+      subject: null,
+    });
+  }
+}
+
+export function noteExchange(run: RunProgress, exchange: Exchange): void {
+  run.requests += 1;
+  run.bytes += exchange.bodyLength;
+}
+
+/** @returns the facts of a payload that this code has just stored. @throws when it has not */
+export function known(facts: ReadonlyMap<string, StoredPayload>, commitment: string): StoredPayload {
+  const found = facts.get(commitment);
+  if (found === undefined) throw new ServiceError(`payload ${commitment} was named before it was stored`);
+  return found;
+}
+
+/** Keeps the store's version ids, where the store has any. */
+export async function recordVersions(tx: Batch['tx'], payloads: Iterable<StoredPayload>): Promise<void> {
+  const rows = [...payloads].flatMap((p) =>
+    p.version === null ? [] : [{ commitment: p.commitment, version: p.version }],
+  );
+  if (rows.length > 0)
+    await tx
+      .insertInto('payload_versions')
+      .values(rows)
+      .onConflict((c) => c.doNothing())
+      .execute();
+}
+
+/** Keeps bytes that could not be cut or read as an item, owned by the run. */
+export async function quarantine(
+  context: CaptureContext,
+  run: RunProgress,
+  bytes: Uint8Array,
+  reason: string,
+): Promise<void> {
+  const payload = await storePayload(context.store, bytes, {
+    owner: { run: run.id },
+    role: 'quarantine',
+    contentType: 'application/octet-stream',
+  });
+  run.counts.rejected += 1;
+  run.quarantined.push({
+    commitment: payload.commitment,
+    sha256: payload.sha256,
+    length: payload.length,
+    reason,
+    payload,
+  });
+}

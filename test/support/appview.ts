@@ -1,0 +1,212 @@
+// A small HTTP server that answers as an AppView, a directory and a repository do, from accounts and posts kept in memory: the platform's
+// part in tests, for machines without a real AT Protocol server.
+
+import { createHash } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface FakePost {
+  readonly did: string;
+  readonly handle: string;
+  readonly rkey: string;
+  text: string;
+  readonly createdAt: string;
+  readonly parent?: FakePost;
+  /** What the reply's own record says of parent and root: fixed when it was written, whatever is edited later. */
+  readonly reply?: object;
+  readonly image?: Buffer;
+  likes: number;
+}
+
+const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** CIDv1 (sha2-256) with the given codec, as text. */
+function contentId(bytes: Uint8Array, codec: number): string {
+  const raw = Buffer.concat([
+    Buffer.from([1, codec, 0x12, 0x20]),
+    createHash('sha256').update(bytes).digest(),
+  ]);
+  let bits = '';
+  for (const byte of raw) bits += byte.toString(2).padStart(8, '0');
+  let text = 'b';
+  for (let at = 0; at < bits.length; at += 5)
+    text += BASE32[Number.parseInt(bits.slice(at, at + 5).padEnd(5, '0'), 2)];
+  return text;
+}
+
+export class FakePlatform implements AsyncDisposable {
+  readonly posts: FakePost[] = [];
+  readonly #server: Server;
+  origin = '';
+  readonly account = { did: 'did:plc:cityofexample2222222222', handle: 'city.example' };
+  requests = 0;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async start(): Promise<FakePlatform> {
+    const server = createServer();
+    const platform = new FakePlatform(server);
+    server.on('request', (request, response) => {
+      platform.requests += 1;
+      const { status, body, type } = platform.#answer(new URL(request.url as string, 'http://localhost'));
+      response.writeHead(status, { 'content-type': type }).end(body);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    platform.origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return platform;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  post(rkey: string, text: string, rest: Partial<FakePost> = {}): FakePost {
+    let root = rest.parent;
+    while (root?.parent !== undefined) root = root.parent;
+    const reference = (p: FakePost) => ({ uri: this.uri(p), cid: this.#cid(p) });
+    const post: FakePost = {
+      ...this.account,
+      rkey,
+      text,
+      createdAt: '2026-11-01T12:00:00.000Z',
+      likes: 0,
+      ...(rest.parent === undefined
+        ? {}
+        : { reply: { parent: reference(rest.parent), root: reference(root ?? rest.parent) } }),
+      ...rest,
+    };
+    this.posts.push(post);
+    return post;
+  }
+
+  remove(post: FakePost): void {
+    this.posts.splice(this.posts.indexOf(post), 1);
+  }
+
+  uri(post: FakePost): string {
+    return `at://${post.did}/app.bsky.feed.post/${post.rkey}`;
+  }
+
+  #record(post: FakePost): object {
+    return {
+      $type: 'app.bsky.feed.post',
+      text: post.text,
+      createdAt: post.createdAt,
+      langs: ['en'],
+      ...(post.reply === undefined ? {} : { reply: post.reply }),
+      ...(post.image === undefined
+        ? {}
+        : {
+            embed: {
+              $type: 'app.bsky.embed.images',
+              images: [
+                {
+                  alt: 'a closed road',
+                  image: {
+                    $type: 'blob',
+                    ref: { $link: contentId(post.image, 0x55) },
+                    mimeType: 'image/png',
+                    size: post.image.length,
+                  },
+                },
+              ],
+            },
+          }),
+    };
+  }
+
+  #cid(post: FakePost): string {
+    return contentId(Buffer.from(JSON.stringify([post.did, post.rkey, post.text])), 0x71);
+  }
+
+  #view(post: FakePost): object {
+    return {
+      uri: this.uri(post),
+      cid: this.#cid(post),
+      author: { did: post.did, handle: post.handle, displayName: post.handle },
+      record: this.#record(post),
+      replyCount: this.#replies(post).length,
+      repostCount: 0,
+      likeCount: post.likes,
+      quoteCount: 0,
+      indexedAt: post.createdAt,
+    };
+  }
+
+  #replies(post: FakePost): FakePost[] {
+    return this.posts.filter((p) => p.parent === post);
+  }
+
+  #thread(post: FakePost): object {
+    return {
+      $type: 'app.bsky.feed.defs#threadViewPost',
+      post: this.#view(post),
+      replies: this.#replies(post).map((p) => this.#thread(p)),
+    };
+  }
+
+  #answer(url: URL): { status: number; body: string | Buffer; type: string } {
+    const json = (value: object, status = 200) => ({
+      status,
+      body: JSON.stringify(value),
+      type: 'application/json',
+    });
+    const method = url.pathname.replace('/xrpc/', '');
+    const { did, handle } = this.account;
+    if (url.pathname.startsWith('/did:')) {
+      return json({
+        id: url.pathname.slice(1),
+        service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: this.origin }],
+      });
+    }
+    if (method === 'com.atproto.identity.resolveHandle') return json({ did });
+    if (method === 'app.bsky.actor.getProfile') {
+      return json({
+        did,
+        handle,
+        displayName: 'City',
+        postsCount: this.posts.filter((p) => p.did === did).length,
+      });
+    }
+    if (method === 'app.bsky.feed.getAuthorFeed') {
+      const own = this.posts.filter((p) => p.did === did);
+      const from = Number(url.searchParams.get('cursor') ?? 0);
+      const page = own.slice(from, from + 2);
+      return json({
+        feed: page.map((p) => ({ post: this.#view(p) })),
+        ...(from + 2 < own.length ? { cursor: String(from + 2) } : {}),
+      });
+    }
+    const found = this.posts.find((p) => this.uri(p) === url.searchParams.get('uri'));
+    if (method === 'app.bsky.feed.getPostThread') {
+      return found === undefined
+        ? json({ error: 'NotFound', message: 'Post not found' }, 400)
+        : json({ thread: this.#thread(found) });
+    }
+    if (method === 'app.bsky.feed.getPosts') {
+      const wanted = url.searchParams.getAll('uris');
+      return json({
+        posts: this.posts.filter((p) => wanted.includes(this.uri(p))).map((p) => this.#view(p)),
+      });
+    }
+    if (method === 'com.atproto.repo.getRecord') {
+      const post = this.posts.find(
+        (p) => p.did === url.searchParams.get('repo') && p.rkey === url.searchParams.get('rkey'),
+      );
+      return post === undefined
+        ? json({ error: 'RecordNotFound', message: 'Could not locate record' }, 400)
+        : json({ uri: this.uri(post), cid: this.#cid(post), value: this.#record(post) });
+    }
+    if (method === 'com.atproto.sync.getRepoStatus') return json({ did, active: true });
+    if (method === 'com.atproto.sync.getBlob') {
+      const image = this.posts.find(
+        (p) => p.image !== undefined && contentId(p.image, 0x55) === url.searchParams.get('cid'),
+      )?.image;
+      if (image !== undefined) return { status: 200, body: image, type: 'image/png' };
+    }
+    return json({ error: 'NotFound', message: `no answer for ${url.pathname}` }, 404);
+  }
+}

@@ -1,0 +1,66 @@
+// A real archive in a temporary home, with the embedded PostgreSQL and a directory store, collecting from the given platform.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Environment } from '../../src/config.ts';
+import { type Archive, openArchive } from '../../src/context.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import { stopEmbedded } from '../../src/db/embedded.ts';
+import { collect, verify } from '../../src/operations.ts';
+import { initArchive } from '../../src/setup.ts';
+import type { FakePlatform } from './appview.ts';
+
+const environment: Environment = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
+
+export interface TestArchive {
+  readonly home: string;
+  readonly archive: Archive;
+}
+
+/** Makes an archive that is gone when the test ends. */
+export async function testArchive(
+  test: { after(work: () => Promise<void>): void },
+  platform: FakePlatform,
+): Promise<TestArchive> {
+  const folder = await mkdtemp(join(tmpdir(), 'muniment archive '));
+  const home = join(folder, 'home');
+  const source = {
+    id: 'city',
+    platform: 'bluesky',
+    account: platform.account.handle,
+    service: platform.origin,
+    directory: platform.origin,
+    repository: platform.origin,
+  };
+  await initArchive(
+    home,
+    {
+      name: 'City of Example',
+      origin: 'archive.example.gov/social',
+      timezone: 'America/New_York',
+      sources: [source],
+    },
+    environment,
+    systemClock,
+  );
+  const archive = await openArchive(home, environment, systemClock);
+  test.after(async () => {
+    await archive[Symbol.asyncDispose]();
+    await stopEmbedded(home);
+    await rm(folder, { recursive: true, force: true });
+  });
+  return { home, archive };
+}
+
+export async function collectCity(archive: Archive) {
+  const [source] = archive.settings.sources;
+  if (source === undefined) throw new Error('the test archive lost its source');
+  const outcome = await collect(archive, source, { signal: new AbortController().signal });
+  await archive.checkpoint();
+  return outcome;
+}
+
+export function verifyArchiveOf(archive: Archive) {
+  return verify(archive, { signal: new AbortController().signal });
+}
