@@ -1,0 +1,266 @@
+// Reads a feed (RSS 2.0, Atom 1.0, JSON Feed 1.x) by conditional GET. A feed shows only what is recent and cannot answer for one
+// item: what falls off its end is never missing, and every look-up is *unknown*.
+
+import { rm } from 'node:fs/promises';
+import { DetectError, MalformedError, ParseError } from 'feedsmith';
+import { canonicalText, type Json } from '../core/canonical.ts';
+import type { FeedSettings } from '../core/settings.ts';
+import { jsonOf, quarantined, UnreadableAnswerError } from './answer.ts';
+import { CollectError } from './collect-error.ts';
+import type { CollectOptions, Collector, CollectorEvent, Rejected, Sighting } from './collector.ts';
+import { withoutSecrets } from './evidence.ts';
+import { cutFeed, decodeXml, UnreadableFeedError } from './feed/cut.ts';
+import { type FeedItem, readAtomEntry, readJsonItem, readRssItem } from './feed/item.ts';
+import { type Answer, Http, type HttpDependencies } from './http.ts';
+import { UnreadableJsonError } from './slice.ts';
+
+const PLATFORM = 'feed';
+const ACCEPT =
+  'application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, text/xml;q=0.9, application/json;q=0.8, */*;q=0.1';
+
+/** @param settings only the exact origin of `url` may be private; enclosures elsewhere must be on the public internet */
+export function openFeedCollector(settings: FeedSettings, dependencies: HttpDependencies): Collector {
+  const http = new Http([settings.url], dependencies);
+  const namespace = withoutSecrets(settings.url);
+
+  async function ask(signal: AbortSignal, headers: Record<string, string>): Promise<Answer> {
+    const answer = await http.get(settings.url, { signal, accept: ACCEPT, headers });
+    const { status } = answer;
+    if (status === 200 || status === 304) return answer;
+    if (status === 404 || status === 410) {
+      throw new CollectError(
+        'account-not-found',
+        `${namespace} answered ${status}: there is no such feed`,
+        namespace,
+        { hint: 'Check the address in the settings.' },
+      );
+    }
+    if (status === 401 || status === 403) {
+      throw new CollectError(
+        'access-lost',
+        `${namespace} answered ${status}: the feed may not be read`,
+        namespace,
+        { hint: 'Ask its owner for access.' },
+      );
+    }
+    throw new CollectError('http-status', `${namespace} answered ${status}`, namespace);
+  }
+
+  async function* collect({ state, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
+    const answer = await ask(signal, conditions(state, namespace));
+    if (answer.status === 304) {
+      yield { type: 'page', exchange: answer.exchange, sightings: [], rejected: [] };
+      yield { type: 'end', coverage: 'unchanged', state };
+      return;
+    }
+    let page: Page;
+    try {
+      page = readFeed(answer, namespace);
+    } catch (error) {
+      if (error instanceof CollectError) yield* quarantined(error);
+      throw error;
+    }
+    yield { type: 'page', exchange: answer.exchange, sightings: page.sightings, rejected: page.rejected };
+    if (page.encoding !== 'utf-8')
+      yield {
+        type: 'reported',
+        what: `items re-encoded from ${page.encoding} to utf-8`,
+        count: page.sightings.length,
+      };
+    const { etag, 'last-modified': lastModified } = answer.headers;
+    yield {
+      type: 'end',
+      coverage: 'recent',
+      state: { url: namespace, etag: etag ?? null, lastModified: lastModified ?? null },
+    };
+  }
+
+  return {
+    platform: PLATFORM,
+    collectorVersion: 'feed/1',
+    comparisonRule: 'feed-content/1',
+    collect,
+    async check(signal) {
+      const answer = await ask(signal, {});
+      const page = readFeed(answer, namespace);
+      const findings = [`${namespace} is a feed in ${page.format} with ${page.sightings.length} items`];
+      if (page.rejected.length > 0)
+        findings.push(`${page.rejected.length} of its items cannot be read: ${page.rejected[0]?.reason}`);
+      if (page.encoding !== 'utf-8') findings.push(`it comes in ${page.encoding}; items are kept in utf-8`);
+      return { account: namespace, findings };
+    },
+    async *lookUp(identities) {
+      for (const identity of identities) {
+        const message = 'A feed cannot say what became of an item that it no longer lists.';
+        yield {
+          identity,
+          state: 'unknown',
+          problem: { code: 'not-the-expected-format', message, subject: identity.platformId },
+        };
+      }
+    },
+    async fetchMedia(reference, directory, signal) {
+      const { contentType, ...fetched } = await http.download(reference.url, directory, { signal });
+      const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;
+      if (received === 'text/html' && reference.mediaType !== 'text/html') {
+        await rm(fetched.file, { force: true });
+        throw new CollectError(
+          'media',
+          `${fetched.exchange.url} answered with a web page instead of the medium`,
+          fetched.exchange.url,
+        );
+      }
+      return { ...fetched, mediaType: received ?? reference.mediaType ?? 'application/octet-stream' };
+    },
+    [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
+  };
+}
+
+/** The validators of the last completed run, unless the source has another address since. */
+function conditions(state: Json, namespace: string): Record<string, string> {
+  if (state === null || typeof state !== 'object' || Array.isArray(state)) return {};
+  const { url, etag, lastModified } = state as Readonly<Record<string, Json>>;
+  if (url !== namespace) return {};
+  return {
+    ...(typeof etag === 'string' ? { 'if-none-match': etag } : {}),
+    ...(typeof lastModified === 'string' ? { 'if-modified-since': lastModified } : {}),
+  };
+}
+
+interface Page {
+  readonly format: 'RSS' | 'Atom' | 'JSON Feed';
+  readonly encoding: string;
+  readonly sightings: Sighting[];
+  readonly rejected: Rejected[];
+}
+
+/** One item as cut, before it is read. */
+interface Cut {
+  readonly bytes: Uint8Array;
+  readonly offset: number;
+  readonly fault: string | null;
+  read(): FeedItem | null;
+}
+
+/** @throws UnreadableAnswerError when it is no feed */
+function readFeed(answer: Answer, namespace: string): Page {
+  const base = answer.exchange.url;
+  if (answer.body.length === 0)
+    throw new UnreadableAnswerError(answer, `${base} answered with an empty body`);
+  const opening = answer.body.toString('latin1', 0, 512).replace(/^ï»¿/, '').trimStart();
+  if (opening.startsWith('{')) {
+    return {
+      format: 'JSON Feed',
+      encoding: 'utf-8',
+      ...readItems(cutJson(answer, base), answer, namespace, 'application/json'),
+    };
+  }
+  try {
+    const { text, encoding, markLength } = decodeXml(answer.body, answer.headers['content-type'] ?? '');
+    const feed = cutFeed(text);
+    const readOne = feed.format === 'rss' ? readRssItem : readAtomEntry;
+    let offset = markLength;
+    let measured = 0;
+    const cuts = feed.items.map((item): Cut => {
+      offset += Buffer.byteLength(text.slice(measured, item.start));
+      measured = item.start;
+      return {
+        bytes: Buffer.from(item.text),
+        offset,
+        fault: null,
+        read: () => readOne(feed.wrap(item), base),
+      };
+    });
+    return {
+      format: feed.format === 'rss' ? 'RSS' : 'Atom',
+      encoding,
+      ...readItems(cuts, answer, namespace, 'application/xml'),
+    };
+  } catch (error) {
+    if (!(error instanceof UnreadableFeedError)) throw error;
+    throw new UnreadableAnswerError(
+      answer,
+      `${base} is not a feed that can be read: ${error.message}`,
+      error,
+    );
+  }
+}
+
+function cutJson(answer: Answer, base: string): Cut[] {
+  const document = jsonOf(answer);
+  const version = document.member('version')?.value;
+  const items = document.member('items');
+  if (
+    typeof version !== 'string' ||
+    !version.startsWith('https://jsonfeed.org/version/1') ||
+    !Array.isArray(items?.value)
+  ) {
+    throw new UnreadableAnswerError(answer, `${base} is JSON, but not JSON Feed 1`);
+  }
+  return items.elements().map((part): Cut => {
+    const read = (): FeedItem | null => readJsonItem(part.value, base);
+    try {
+      return { bytes: part.slice(), offset: part.offset, fault: null, read };
+    } catch (error) {
+      if (!(error instanceof UnreadableJsonError)) throw error;
+      return { bytes: part.raw(), offset: part.offset, fault: error.message, read };
+    }
+  });
+}
+
+function readItems(
+  cuts: readonly Cut[],
+  answer: Answer,
+  namespace: string,
+  sliceType: Sighting['sliceType'],
+): Pick<Page, 'sightings' | 'rejected'> {
+  const { exchange } = answer;
+  const sightings: Sighting[] = [];
+  const rejected: Rejected[] = [];
+  const seen = new Map<string, string>();
+  for (const cut of cuts) {
+    const read = cut.fault === null ? readCut(cut) : cut.fault;
+    if (typeof read === 'string') {
+      rejected.push({ bytes: cut.bytes, exchange, reason: read });
+      continue;
+    }
+    const content = canonicalText(wellFormed(read.comparison));
+    const earlier = seen.get(read.id);
+    if (earlier !== undefined) {
+      // The same item twice is one item; two items under one id would change places at every run.
+      if (earlier !== content)
+        rejected.push({ bytes: cut.bytes, exchange, reason: 'another item of this feed has the same id' });
+      continue;
+    }
+    seen.set(read.id, content);
+    const identity = { platform: PLATFORM, namespace, platformId: read.id };
+    const { item, comparison, media } = read;
+    sightings.push({
+      identity,
+      slice: cut.bytes,
+      sliceOffset: cut.offset,
+      sliceType,
+      exchange,
+      item,
+      comparison,
+      observations: {},
+      media,
+    });
+  }
+  return { sightings, rejected };
+}
+
+function wellFormed(comparison: Json): Json {
+  return JSON.parse(JSON.stringify(comparison).toWellFormed()) as Json;
+}
+
+/** @returns the item, or why there is none */
+function readCut(cut: Cut): FeedItem | string {
+  try {
+    return cut.read() ?? 'the item has neither an id, a link, a title nor a date';
+  } catch (error) {
+    if (error instanceof DetectError || error instanceof MalformedError || error instanceof ParseError)
+      return `the item cannot be read: ${error.message}`;
+    throw error;
+  }
+}

@@ -1,0 +1,204 @@
+// One item of a feed in the archive's own words, from RSS 2.0, Atom 1.0 or JSON Feed as the kept parser reads them.
+
+import { parseAtomFeed, parseJsonFeed, parseRssFeed } from 'feedsmith';
+import type { Json } from '../../core/canonical.ts';
+import { sha256Hex } from '../../core/digest.ts';
+import type { Item, MediaReference } from '../collector.ts';
+import { plainText } from './plain-text.ts';
+
+export interface FeedItem {
+  /** guid or id; else the link; else `sha256:` of title and date, so that even a nameless item keeps its identity. */
+  readonly id: string;
+  readonly item: Item;
+  readonly comparison: Json;
+  readonly media: readonly MediaReference[];
+}
+
+interface Parts {
+  readonly id: string | undefined;
+  readonly link: string | undefined;
+  readonly title: string | undefined;
+  /** Text or HTML as the feed gives it. */
+  readonly content: string | undefined;
+  readonly contentIsHtml: boolean;
+  readonly author: string | undefined;
+  readonly date: string | undefined;
+  readonly language: string | undefined;
+  readonly tags: readonly (string | undefined)[];
+  readonly links: readonly (string | undefined)[];
+  readonly enclosures: readonly {
+    readonly url?: string | undefined;
+    readonly type?: string | undefined;
+    readonly title?: string | undefined;
+  }[];
+}
+
+/** @param document a whole RSS document with one item. @returns null when the parser finds none in it */
+export function readRssItem(document: string, base: string): FeedItem | null {
+  const item = parseRssFeed(document).items?.[0];
+  if (item === undefined) return null;
+  const person = item.authors?.[0];
+  const permalink =
+    item.guid?.isPermaLink !== false && URL.canParse(item.guid?.value ?? '') ? item.guid?.value : undefined;
+  return feedItem(
+    {
+      id: item.guid?.value,
+      link: item.link ?? permalink,
+      title: item.title,
+      content: item.content?.encoded ?? item.description,
+      contentIsHtml: true,
+      author: person?.name ?? person?.email ?? item.dc?.creators?.[0],
+      date: item.pubDate ?? item.dc?.dates?.[0],
+      language: item.dc?.languages?.[0],
+      tags: item.categories?.map((category) => category.name) ?? [],
+      links: [],
+      enclosures: item.enclosures ?? [],
+    },
+    base,
+  );
+}
+
+/** @param document a whole Atom document with one entry. @returns null when the parser finds none in it */
+export function readAtomEntry(document: string, base: string): FeedItem | null {
+  const entry = parseAtomFeed(document).entries?.[0];
+  if (entry === undefined) return null;
+  const links = entry.links ?? [];
+  const content = entry.content?.value === undefined ? entry.summary : entry.content;
+  const person = entry.authors?.[0];
+  return feedItem(
+    {
+      id: entry.id,
+      link: links.find((link) => link.rel === undefined || link.rel === 'alternate')?.href,
+      title:
+        entry.title?.type === 'html' || entry.title?.type === 'xhtml'
+          ? plainText(entry.title.value)
+          : entry.title?.value,
+      content: content?.value,
+      // RFC 4287 section 3.1.1: without a type it is plain text.
+      contentIsHtml: /html/i.test(content?.type ?? 'text'),
+      author: person?.name ?? person?.email,
+      date: entry.published ?? entry.updated,
+      language: entry.xml?.lang,
+      tags: entry.categories?.map((category) => category.label ?? category.term) ?? [],
+      links: links.filter((link) => link.rel === 'related' || link.rel === 'via').map((link) => link.href),
+      enclosures: links
+        .filter((link) => link.rel === 'enclosure')
+        .map((link) => ({ url: link.href, type: link.type, title: link.title })),
+    },
+    base,
+  );
+}
+
+/** @param value one element of a JSON Feed's `items`. @returns null when the parser finds no item in it */
+export function readJsonItem(value: unknown, base: string): FeedItem | null {
+  const item = parseJsonFeed({ version: 'https://jsonfeed.org/version/1.1', title: '', items: [value] })
+    .items?.[0];
+  if (item === undefined) return null;
+  const picture = item.image === undefined ? [] : [{ url: item.image, type: undefined }];
+  return feedItem(
+    {
+      id: item.id,
+      link: item.url,
+      title: item.title,
+      content: item.content_text ?? item.content_html ?? item.summary,
+      contentIsHtml: item.content_text === undefined && item.content_html !== undefined,
+      author: item.authors?.[0]?.name ?? item.authors?.[0]?.url,
+      date: item.date_published,
+      language: item.language,
+      tags: item.tags ?? [],
+      links: [item.external_url],
+      enclosures: [
+        ...picture,
+        ...(item.attachments ?? []).map((one) => ({ url: one.url, type: one.mime_type, title: one.title })),
+      ],
+    },
+    base,
+  );
+}
+
+function feedItem(parts: Parts, base: string): FeedItem | null {
+  const link = webAddress(parts.link, base);
+  const id = parts.id || link || nameless(parts);
+  if (id === null) return null;
+  const createdAt = momentOf(parts.date);
+  const media = parts.enclosures.flatMap(({ url, type, title }): MediaReference[] => {
+    const address = webAddress(url, base);
+    if (address === null) return [];
+    return [
+      { role: roleOf(type), url: address, alt: title || null, mediaType: type || null, contentId: null },
+    ];
+  });
+  const content = parts.content ?? '';
+  const item: Item = {
+    kind: 'post',
+    url: link,
+    author: { id: null, handle: null, name: parts.author || null },
+    createdAt,
+    createdAtFrom: createdAt === null ? 'unknown' : 'user',
+    title: parts.title || null,
+    text: parts.contentIsHtml ? plainText(content) : content,
+    contentWarning: null,
+    languages: given([parts.language]),
+    tags: [...new Set(given(parts.tags))],
+    links: given(parts.links.map((one) => webAddress(one, base))).map((url) => ({
+      url,
+      title: null,
+      description: null,
+    })),
+    inReplyTo: null,
+    threadRoot: null,
+    quotes: null,
+    reposts: null,
+  };
+  const comparison: Json = {
+    title: parts.title ?? null,
+    link,
+    content,
+    enclosures: media.map((one) => one.url),
+    author: parts.author ?? null,
+    published: parts.date ?? null,
+  };
+  return { id, item, comparison, media };
+}
+
+function given(values: readonly (string | null | undefined)[]): string[] {
+  return values.filter((value): value is string => value !== undefined && value !== null && value !== '');
+}
+
+function nameless({ title, date }: Parts): string | null {
+  if (!title && !date) return null;
+  return `sha256:${sha256Hex(`${title ?? ''}\n${date ?? ''}`)}`;
+}
+
+/** @returns an absolute http(s) address, or null */
+function webAddress(text: string | null | undefined, base: string): string | null {
+  if (!text || !URL.canParse(text, base)) return null;
+  const url = new URL(text, base);
+  return url.protocol === 'http:' || url.protocol === 'https:' ? url.href : null;
+}
+
+/** RFC 5322 dates with an offset or one of the zones that RFC 822 names; Date.parse would read others in this machine's zone. */
+const MAIL_DATE =
+  /\b\d{1,2}\s+[A-Za-z]{3}[a-z]*\.?\s+\d{2,4}\s+\d{1,2}:\d{2}(:\d{2})?\s*(GMT|UTC?|Z|[ECMP][SD]T|[+-]\d{2}:?\d{2})\s*$/;
+
+/** @returns the moment in RFC 3339 (UTC unless it was RFC 3339 already), or null when the text names none for certain */
+export function momentOf(text: string | undefined): string | null {
+  if (text === undefined) return null;
+  const trimmed = text.trim();
+  if (MAIL_DATE.test(trimmed)) {
+    const at = Date.parse(trimmed.replace(/\bUT$/, 'UTC'));
+    return Number.isNaN(at) ? null : Temporal.Instant.fromEpochMilliseconds(at).toString();
+  }
+  try {
+    Temporal.Instant.from(trimmed);
+    return trimmed;
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+function roleOf(mediaType: string | undefined): MediaReference['role'] {
+  const [kind] = (mediaType ?? 'image').split('/');
+  return kind === 'image' || kind === 'video' || kind === 'audio' ? kind : 'document';
+}
