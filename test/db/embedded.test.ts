@@ -46,7 +46,11 @@ async function outsideOf(home: string): Promise<string | null> {
 }
 
 function startUser(home: string): ChildProcessByStdio<Writable, Readable, null> {
-  return spawn(process.execPath, [CLIENT, home], { stdio: ['pipe', 'pipe', 'inherit'] });
+  return spawn(process.execPath, [CLIENT, home], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    // A killed process would leave half a coverage file.
+    env: { ...process.env, NODE_V8_COVERAGE: '' },
+  });
 }
 
 async function isOpen(child: ChildProcessByStdio<Writable, Readable, null>): Promise<void> {

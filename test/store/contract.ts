@@ -235,6 +235,8 @@ export async function keysOf(store: ObjectStore): Promise<string[]> {
 function runWriter(arranged: ArrangedStore, mode: string, rest: string[]): ChildProcess {
   return spawn(process.execPath, [WRITER, JSON.stringify(arranged), mode, ...rest], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    // A killed process would leave half a coverage file.
+    env: { ...process.env, NODE_V8_COVERAGE: '' },
   });
 }
 
