@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Environment, readSettings, type Settings } from './config.ts';
 import { type Clock, instantText } from './core/clock.ts';
-import { InputError, RefusedError } from './core/errors.ts';
+import { InputError, RefusedError, VerificationError } from './core/errors.ts';
 import type { Account, Role } from './core/people.ts';
 import { type DatabaseHandle, openDatabase } from './db/database.ts';
 import { openEmbedded } from './db/embedded.ts';
@@ -168,6 +168,20 @@ export async function signHead(
   return database.db.transaction().execute(async (tx) => {
     await tx.executeQuery(lockSigner(tx));
     const head = await ledger.head();
+    const before = await tx
+      .selectFrom('checkpoints')
+      .select('size')
+      .orderBy('size', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    if (before !== undefined && (await signer.head()) === null) {
+      throw new VerificationError(
+        `the signer's last head (size ${before.size} or more) is gone from keys/head.json`,
+        {
+          hint: 'Restore keys/ from a backup: without that file a rewritten ledger could be signed.',
+        },
+      );
+    }
     const signed = await signer.sign(head, (from, to) => entriesFrom(database.db, from, to));
     if (signed.size === 0) return signed;
     await tx

@@ -16,6 +16,7 @@ import { letEmbeddedStay, stopEmbedded } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
 import { type ExportResult, exportBundle } from './export/export.ts';
 import { type BundleCheck, checkBundle, checkText } from './export/verify-bundle.ts';
+import { retentionLine } from './governance.ts';
 import { decodeEntry } from './ledger/entry.ts';
 import { openNote, parseCheckpoint, parseVerifierKey, signNote } from './ledger/note.ts';
 import { entriesFrom, withArchiveReader } from './ledger/reader.ts';
@@ -232,15 +233,19 @@ export async function exportRecords(
     .select('entry')
     .where('seq', '=', size - 1)
     .executeTakeFirstOrThrow();
+  const lastAt = decodeEntry(last.entry).entry.at;
+  const date = Temporal.Instant.from(lastAt)
+    .toZonedDateTimeISO(archive.settings.archive.timezone)
+    .toPlainDate();
   const result = await exportBundle({
     db: archive.database.db,
     store: archive.store,
     archive: archive.settings.archive,
     software: SOFTWARE,
     // The time of the last entry, not of the signing: two exports at one size must be the same to the byte.
-    checkpoint: { size, root, note: stored.note, at: decodeEntry(last.entry).entry.at },
+    checkpoint: { size, root, note: stored.note, at: lastAt },
     signer: { verifierKey: signer.key.verifierKey, signNote: (text) => signNote(text, signer.key) },
-    explain: () => null,
+    explain: (record) => retentionLine(archive, record.id, { size, date }),
     selection,
     out: options.out,
     replace: options.replace,

@@ -6,6 +6,7 @@ import { systemClock } from '../../core/clock.ts';
 import { EXIT, type ExitCode } from '../../core/errors.ts';
 import { addArchiveCommands } from './cmd-archive.ts';
 import { addCaptureCommands } from './cmd-capture.ts';
+import { addPolicyCommands } from './cmd-policy.ts';
 import { addReadCommands } from './cmd-read.ts';
 import { openOutput, tellError } from './output.ts';
 import type { Shell } from './shell.ts';
@@ -41,6 +42,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   };
   addArchiveCommands(program, shell);
   addCaptureCommands(program, shell);
+  addPolicyCommands(program, shell);
   addReadCommands(program, shell);
   for (const command of program.commands) {
     command.exitOverride();

@@ -1,0 +1,178 @@
+// The policy that was applied, as the ledger keeps it: only what an attributed `policy apply` entered has effect. Files that differ from it
+// change nothing but are told.
+
+import { sql } from 'kysely';
+import { canonicalText, type Json } from '../core/canonical.ts';
+import { InputError } from '../core/errors.ts';
+import type { SourceSettings } from '../core/settings.ts';
+import type { ItemKind, VouchedBy } from '../core/vocabulary.ts';
+import type { Database } from '../db/database.ts';
+import type { Ledger } from '../ledger/append.ts';
+import type { Policy, RecordFacts } from '../policy/decide.ts';
+import { type PolicyFile, parsePolicy } from '../policy/load.ts';
+
+const KINDS = { schedules: 'policy.schedules', holds: 'policy.holds' } as const;
+
+function part(files: readonly PolicyFile[], room: keyof typeof KINDS): PolicyFile[] {
+  return files.filter((file) => file.path.startsWith(`${room}/`));
+}
+
+async function appliedBody(
+  db: Database,
+  kind: string,
+  size: number,
+): Promise<{ seq: number; text: string } | null> {
+  const row = await db
+    .selectFrom('entry_bodies')
+    .select(['seq', 'body'])
+    .where('kind', '=', kind)
+    .where('seq', '<', size)
+    .orderBy('seq', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row === undefined ? null : { seq: row.seq, text: row.body.toString('utf8').trimEnd() };
+}
+
+export interface Applied {
+  readonly policy: Policy;
+  /** Positions of the entries that applied schedules and holds; null where none did. */
+  readonly schedules: number | null;
+  readonly holds: number | null;
+}
+
+/** @returns the policy in force as of a ledger position */
+export async function policyInForce(db: Database, size: number): Promise<Applied> {
+  const schedules = await appliedBody(db, KINDS.schedules, size);
+  const holds = await appliedBody(db, KINDS.holds, size);
+  const files = [schedules, holds].flatMap((body) =>
+    body === null ? [] : (JSON.parse(body.text) as { files: PolicyFile[] }).files,
+  );
+  return {
+    policy: parsePolicy(files, 'the applied policy: '),
+    schedules: schedules?.seq ?? null,
+    holds: holds?.seq ?? null,
+  };
+}
+
+/** @returns which of schedules and holds differ, as files, from what is applied */
+export async function unapplied(
+  db: Database,
+  files: readonly PolicyFile[],
+): Promise<('schedules' | 'holds')[]> {
+  const differing: ('schedules' | 'holds')[] = [];
+  for (const room of ['schedules', 'holds'] as const) {
+    const applied = await appliedBody(db, KINDS[room], Number.MAX_SAFE_INTEGER);
+    const present = bodyOf(part(files, room));
+    if (applied === null ? part(files, room).length > 0 : applied.text !== present) differing.push(room);
+  }
+  return differing;
+}
+
+function bodyOf(files: readonly PolicyFile[]): string {
+  return canonicalText({ files: files.map(({ path, text }) => ({ path, text })) } as Json);
+}
+
+/**
+ * Puts the files in force. A hold that was applied and whose file vanished stays until a release in its file is applied.
+ * @returns the positions of the entries, null for a part that did not change
+ * @throws InputError on a bad file, or when an applied, unreleased hold has no file
+ */
+export async function applyPolicy(
+  db: Database,
+  ledger: Ledger,
+  actor: string,
+  files: readonly PolicyFile[],
+  folder: string,
+): Promise<{ schedules: number | null; holds: number | null }> {
+  const wanted = parsePolicy(files, folder);
+  const { policy } = await policyInForce(db, Number.MAX_SAFE_INTEGER);
+  const lost = policy.holds.filter(
+    (hold) => hold.released === undefined && !wanted.holds.some((other) => other.id === hold.id),
+  );
+  if (lost.length > 0) {
+    throw new InputError(
+      `the file of hold ${lost.map((hold) => hold.id).join(', ')} is gone, and removing a file does not release a hold`,
+      {
+        hint: 'Bring the file back; to release the hold, write `released:` with by, at and reason in it, and apply that.',
+      },
+    );
+  }
+  const changed = await unapplied(db, files);
+  if (changed.length === 0) return { schedules: null, holds: null };
+  return ledger.write(actor, async (batch) => {
+    const enter = (room: 'schedules' | 'holds'): number | null => {
+      if (!changed.includes(room)) return null;
+      const body = JSON.parse(bodyOf(part(files, room))) as Json;
+      // Holds must not show to an outsider: their entry is sealed.
+      return batch.addWithBody(
+        { type: room === 'schedules' ? 'policy.applied' : 'sealed' },
+        KINDS[room],
+        body,
+      );
+    };
+    return { schedules: enter('schedules'), holds: enter('holds') };
+  });
+}
+
+/** @returns what policy must know of a record as of a position. @throws InputError when there is no such record */
+export async function recordFacts(
+  db: Database,
+  record: string,
+  size: number,
+  sources: readonly SourceSettings[],
+): Promise<RecordFacts> {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(record)) {
+    throw new InputError(`${record} is no record id`, {
+      hint: 'Record ids are UUIDs; `muniment search` prints them.',
+    });
+  }
+  const { rows } = await sql<{
+    platform: string;
+    kind: ItemKind;
+    author_id: string | null;
+    author_handle: string | null;
+    title: string | null;
+    text: string | null;
+    tags: string[] | null;
+    languages: string[] | null;
+    created_at: string | null;
+    created_from: VouchedBy | null;
+    captured_at: string | null;
+  }>`
+    SELECT r.platform, r.kind, s.author_id, s.author_handle, s.title, s.text, s.tags, s.languages, s.created_at, s.created_from, s.captured_at
+    FROM records AS r JOIN snapshots AS s ON s.record_id = r.id
+    WHERE r.id = ${record} AND s.seq < ${size} ORDER BY s.version`.execute(db);
+  const first = rows[0];
+  const last = rows.at(-1);
+  if (first === undefined || last === undefined) {
+    throw new InputError(`the archive has no record ${record}`, {
+      hint: '`muniment search` prints the ids of records.',
+    });
+  }
+  if (first.captured_at === null)
+    throw new InputError(`record ${record} was destroyed`, { hint: 'Its destruction is in the ledger.' });
+  const named = await db
+    .selectFrom('record_sources')
+    .innerJoin('sources', 'sources.id', 'record_sources.source_id')
+    .select('sources.name')
+    .where('record_sources.record_id', '=', record)
+    .where('record_sources.seq', '<', size)
+    .orderBy('sources.name')
+    .execute();
+  const names = named.map((row) => row.name);
+  return {
+    id: record,
+    sources: names,
+    platform: first.platform,
+    kind: first.kind,
+    authorId: last.author_id,
+    authorHandle: last.author_handle,
+    texts: rows.map((row) => [row.title ?? '', row.text ?? ''].join(' ').trim()),
+    tags: last.tags ?? [],
+    languages: last.languages ?? [],
+    createdAt: first.created_at,
+    createdAtFrom: first.created_from ?? 'unknown',
+    firstCapturedAt: first.captured_at,
+    datesConfirmed: sources.some((source) => names.includes(source.id) && source.confirmDates !== null),
+  };
+}

@@ -1,0 +1,93 @@
+// policy and hold: what is kept for how long, and why.
+
+import type { Command } from 'commander';
+import { readSettings } from '../../config.ts';
+import { EXIT } from '../../core/errors.ts';
+import { requirePermission } from '../../core/people.ts';
+import { checkPolicyFiles, explainRecord, listHolds, putPolicyInForce } from '../../governance.ts';
+import { openHome, type Shell } from './shell.ts';
+
+export function addPolicyCommands(program: Command, shell: Shell): void {
+  const policy = program.command('policy').description('retention schedules and what they decide');
+  policy
+    .command('check')
+    .description('check the files under policies/')
+    .action(async () => {
+      const settings = await readSettings(shell.home(), shell.environment);
+      const result = await checkPolicyFiles(settings);
+      const lines = result.findings.map((f) => `  ${f.level}: ${f.where}: ${f.message}. ${f.fix}`);
+      shell
+        .output()
+        .result(result, () =>
+          [`${result.files} file${result.files === 1 ? '' : 's'} read`, ...lines].join('\n'),
+        );
+      if (result.findings.some((finding) => finding.level === 'error')) shell.end(EXIT.usage);
+    });
+  policy
+    .command('apply')
+    .description('put the files under policies/ in force, in the ledger')
+    .action(async () => {
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'policy apply');
+      const applied = await putPolicyInForce(archive);
+      shell
+        .output()
+        .result(applied, () =>
+          applied.schedules === null && applied.holds === null
+            ? 'Nothing changed: these files are in force already.'
+            : `In force${applied.schedules === null ? '' : `; schedules by entry ${applied.schedules}`}${applied.holds === null ? '' : `; holds by entry ${applied.holds}`}.`,
+        );
+    });
+  policy
+    .command('explain')
+    .description('say what policy decides of a record, and why')
+    .argument('<record>')
+    .action(async (record: string) => {
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'policy explain');
+      const decision = await explainRecord(archive, record);
+      shell
+        .output()
+        .result(decision, () =>
+          [
+            `${decision.record}: ${decision.decision}${decision.retainThrough === null ? '' : `, kept through ${decision.retainThrough}, eligible on ${decision.eligibleOn}`}`,
+            ...decision.reasons.map((reason) => `  ${reason}`),
+            ...decision.authority.map((authority) => `  Authority: ${authority.cite}`),
+          ].join('\n'),
+        );
+    });
+  program
+    .command('hold')
+    .description('legal holds')
+    .command('list')
+    .description('list the holds in force')
+    .action(async () => {
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'holds read');
+      const { holds, unapplied } = await listHolds(archive);
+      const listed = holds.map((hold) => ({
+        id: hold.id,
+        matter: hold.matter,
+        kind: hold.kind,
+        issued: hold.issued,
+        released: hold.released ?? null,
+      }));
+      shell
+        .output()
+        .result({ holds: listed, unapplied }, () =>
+          [
+            ...(listed.length === 0
+              ? ['No hold is in force.']
+              : listed.map(
+                  (h) =>
+                    `${h.id}  ${h.matter}  ${h.kind}  since ${h.issued.at}${h.released === null ? '' : `  released ${h.released.at}`}`,
+                )),
+            ...(unapplied
+              ? [
+                  'The hold files differ from what is in force: run `muniment policy apply`. Until then nothing may be destroyed.',
+                ]
+              : []),
+          ].join('\n'),
+        );
+    });
+}
