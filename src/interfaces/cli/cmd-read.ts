@@ -1,9 +1,12 @@
 // search, export, verify, verify-bundle: what gets things out, and what proves them.
 
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { EXIT, InputError } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
 import type { RecordState } from '../../core/vocabulary.ts';
+import { runDemo } from '../../demo.ts';
 import { checkBundleAt, exportRecords, searchRecords, verify } from '../../operations.ts';
 import { openHome, type Shell } from './shell.ts';
 
@@ -137,6 +140,47 @@ export function addReadCommands(program: Command, shell: Shell): void {
         return lines.join('\n');
       });
       if (!result.ok) shell.end(EXIT.unverified);
+    });
+
+  program
+    .command('demo')
+    .description('the main job on a small account, from capture to a tampered copy that is caught')
+    .option(
+      '--source <platform:account>',
+      'a live account instead of the replay, such as bluesky:example.gov',
+    )
+    .option('--folder <dir>', 'where archive and bundle go', 'demo')
+    .action(async (options: { source?: string; folder: string }) => {
+      const account = options.source?.replace(/^bluesky:/, '') ?? null;
+      if (options.source !== undefined && !options.source.startsWith('bluesky:')) {
+        throw new InputError(`${options.source} is no source of the demo`, { hint: 'Say bluesky:HANDLE.' });
+      }
+      const output = shell.output();
+      const say = (text: string): void => {
+        if (!output.json) process.stdout.write(`${text}\n`);
+      };
+      const folder = resolve(options.folder);
+      await mkdir(folder, { recursive: true });
+      const result = await runDemo({
+        folder,
+        account,
+        environment: shell.environment,
+        clock: shell.clock,
+        signal: shell.signal,
+        say,
+      });
+      output.result(
+        result,
+        () => `
+It left
+  ${result.home}   an archive that every command works on
+  ${result.bundle}   a bundle: unzip it, read data/records.pdf, run node verify.mjs in it
+
+Try next
+  npx muniment --home "${result.home}" search road
+  npx muniment --home "${result.home}" verify
+  npx muniment verify-bundle "${result.bundle}"`,
+      );
     });
 
   program
