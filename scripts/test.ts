@@ -32,12 +32,7 @@ if (named.length === 0) {
   const checks = await Promise.all([
     run('Types', bin('tsc'), ['-p', '.']),
     run('Lint and format', bin('biome'), ['check', '--error-on-warnings', '.']),
-    run('The import table', process.execPath, [
-      bin('depcruise'),
-      '--config',
-      '.dependency-cruiser.mjs',
-      'src',
-    ]),
+    run('The import table', process.execPath, ['scripts/import-table.ts']),
     run('Dead code', process.execPath, [bin('knip')]),
     run('Generated types', process.execPath, ['scripts/types.ts', '--check'], environment),
   ]);

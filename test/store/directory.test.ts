@@ -183,7 +183,7 @@ test('a write that the system cuts short is an error with a remedy, and leaves n
       settings,
       'large',
     ],
-    { encoding: 'utf8' },
+    { encoding: 'utf8', env: { ...process.env, NODE_V8_COVERAGE: '' } },
   );
   assert.deepEqual(JSON.parse(limited.stdout), [
     { size: 100_000, error: 'ServiceError', remedy: true },
