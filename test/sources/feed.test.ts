@@ -1,275 +1,248 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { createServer, type IncomingHttpHeaders } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { Json } from '../../src/core/canonical.ts';
 import { CollectError } from '../../src/sources/collect-error.ts';
-import type { Collector, CollectorEvent, Sighting } from '../../src/sources/collector.ts';
+import type { CollectorEvent, ProblemCode } from '../../src/sources/collector.ts';
+import { momentOf } from '../../src/sources/feed/item.ts';
+import { plainText } from '../../src/sources/feed/plain-text.ts';
 import { openFeedCollector } from '../../src/sources/feed.ts';
+import { type Answering, answering, never, patient } from '../support/replay.ts';
 
-const clock = { now: () => Temporal.Instant.from('2026-11-01T12:00:00Z') };
-const signal = new AbortController().signal;
-
-interface Served {
-  body: string | Buffer;
-  type?: string;
-  headers?: Record<string, string>;
+async function feedAt(t: TestContext, answer: Answering) {
+  const server = await answering(t, answer);
+  const url = `${server.origin}/news`;
+  const collector = openFeedCollector(
+    { id: 'news', platform: 'feed', url, schedule: null, confirmDates: null },
+    patient(),
+  );
+  t.after(() => collector[Symbol.asyncDispose]());
+  const run = async (state: Json = null) => {
+    const events: CollectorEvent[] = [];
+    for await (const event of collector.collect({ state, signal: never() })) events.push(event);
+    const pages = events.filter((event) => event.type === 'page');
+    return {
+      events,
+      sightings: pages.flatMap((page) => page.sightings),
+      rejected: pages.flatMap((page) => page.rejected),
+      end: events.find((event) => event.type === 'end'),
+    };
+  };
+  return { ...server, url, collector, run };
 }
 
-/** A server whose one document the test may change; a matching If-None-Match gets a 304. */
-async function serving(t: TestContext, first: Served) {
-  let served = first;
-  const asked: IncomingHttpHeaders[] = [];
-  const server = createServer((request, response) => {
-    asked.push(request.headers);
-    const etag = served.headers?.etag;
-    if (etag !== undefined && request.headers['if-none-match'] === etag) {
-      response.writeHead(304, { etag }).end();
-      return;
-    }
-    response.writeHead(200, { 'content-type': served.type ?? 'application/xml', ...served.headers });
-    response.end(served.body);
-  });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/feed`;
-  const collector = openFeedCollector(
-    { platform: 'feed', id: 'news', schedule: null, confirmDates: null, url },
-    { clock },
-  );
-  t.after(async () => {
-    await collector[Symbol.asyncDispose]();
-    server.close();
-  });
-  return {
-    url,
-    collector,
-    asked,
-    serve(next: Served) {
-      served = next;
-    },
+const sending =
+  (body: string | Uint8Array, type = 'application/xml'): Answering =>
+  (_, response) =>
+    void response.writeHead(200, { 'content-type': type }).end(body);
+
+function rejectsWith(code: ProblemCode, message = /./) {
+  return (error: unknown): boolean => {
+    assert.ok(error instanceof CollectError, String(error));
+    assert.equal(error.problem.code, code);
+    assert.match(error.message, message);
+    return true;
   };
 }
 
-async function run(collector: Collector, state: Json = null): Promise<CollectorEvent[]> {
-  return Array.fromAsync(collector.collect({ state, signal }));
-}
+const ITEM = `<item>
+  <title>Road &amp; bridge 🚧</title><link>/road?a=1&amp;b=2</link><guid isPermaLink="false">guid-1</guid>
+  <content:encoded><![CDATA[<p>Closed <b>today</b>.</p><ul><li>Main</li><li>Oak</li></ul>]]></content:encoded>
+  <pubDate>Mon, 02 Nov 2026 10:00:00 EST</pubDate><category>roads</category><dc:creator>Clerk</dc:creator>
+  <enclosure url="/map.png" type="image/png" length="9"/></item>`;
+const rss = (items: string, prolog = '<?xml version="1.0"?>'): string =>
+  `${prolog}<rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/" xmlns:dc="http://purl.org/dc/elements/1.1/"><channel><title>News é</title><link>https://example.org</link><description>d</description>${items}</channel></rss>`;
 
-function sightingsOf(events: readonly CollectorEvent[]): Sighting[] {
-  return events.flatMap((event) => (event.type === 'page' ? event.sightings : []));
-}
-
-function rejectedOf(events: readonly CollectorEvent[]) {
-  return events.flatMap((event) => (event.type === 'page' ? event.rejected : []));
-}
-
-function endOf(events: readonly CollectorEvent[]) {
-  const end = events.at(-1);
-  assert.ok(end?.type === 'end');
-  return end;
-}
-
-/** Each slice is the bytes that stand at its offset in the document. */
-function assertExact(body: Buffer, sightings: readonly Sighting[], expected: readonly string[]): void {
-  assert.deepEqual(
-    sightings.map(({ slice }) => Buffer.from(slice).toString()),
-    expected,
-  );
-  for (const { slice, sliceOffset, exchange } of sightings) {
-    assert.deepEqual(body.subarray(sliceOffset, sliceOffset + slice.length), Buffer.from(slice));
-    assert.equal(exchange.bodySha256, createHash('sha256').update(body).digest('hex'));
-  }
-}
-
-const FIRST_ITEM = `<item a="1>2">
-  <title>Road works &amp; d&#xe9;tours 🚧</title>
-  <link>https://city.example/roads</link>
-  <guid isPermaLink="false">007</guid>
-  <pubDate>Tue, 02 Jan 2024 03:04:05 EST</pubDate>
-  <dc:creator>Public Works</dc:creator>
-  <category>Roads</category><category>Notices</category>
-  <description>Short</description>
-  <c:encoded><![CDATA[<p>Main&nbsp;Street is <b>closed</b>.</p><p>Not an end: </item></p><script>no()</script>]]></c:encoded>
-  <enclosure url="https://city.example/a.mp3?x=1&amp;y=2" type="audio/mpeg" length="3"/>
-  <enclosure url="https://city.example/plan.pdf" type="application/pdf" length="3"/>
-</item>`;
-const SECOND_ITEM = '<item><title>Undated é</title><link>https://city.example/2</link></item>';
-
-function rss(...items: string[]): string {
-  return `\ufeff<?xml version="1.0" encoding="utf-8"?>
-<!-- é <item> --><rss version="2.0" xmlns:c="http://purl.org/rss/1.0/modules/content/" xmlns:dc="http://purl.org/dc/elements/1.1/">
-<channel><title>Città</title>${items.join('\n é ')}</channel></rss>`;
-}
-
-test('an RSS item is kept as its exact bytes and read into the archive’s words', async (t) => {
-  const body = Buffer.from(rss(FIRST_ITEM, SECOND_ITEM));
-  const { collector, url } = await serving(t, { body });
-  const events = await run(collector);
-  const sightings = sightingsOf(events);
-  assertExact(body, sightings, [FIRST_ITEM, SECOND_ITEM]);
+test('an RSS item is cut as its exact bytes and read into the archive’s words', async (t) => {
+  const body = `\ufeff${rss(`${ITEM}<item><title>só título</title></item>`)}`;
+  const { run, url, origin } = await feedAt(t, sending(body));
+  const { sightings, end, rejected } = await run();
+  assert.deepEqual(rejected, []);
+  assert.equal(end?.coverage, 'recent');
   const [first, second] = sightings;
-  assert.ok(first && second);
-  assert.deepEqual(first.identity, { platform: 'feed', namespace: url, platformId: '007' });
-  assert.equal(second.identity.platformId, 'https://city.example/2');
-  assert.equal(first.sliceType, 'application/xml');
-  const { item } = first;
-  assert.equal(item.kind, 'post');
-  assert.equal(item.title, 'Road works & détours 🚧');
-  assert.equal(item.url, 'https://city.example/roads');
-  assert.equal(item.author.name, 'Public Works');
-  assert.deepEqual(item.tags, ['Roads', 'Notices']);
-  assert.ok(item.createdAt);
-  assert.ok(Temporal.Instant.from(item.createdAt).equals(Temporal.Instant.from('2024-01-02T03:04:05-05:00')));
-  assert.equal(item.createdAtFrom, 'user');
-  assert.match(item.text, /^Main\u00a0Street is closed\.\n+Not an end:/);
-  assert.doesNotMatch(item.text, /no\(\)/);
+  assert.equal(Buffer.from(first?.slice ?? []).toString(), ITEM);
+  const bytes = Buffer.from(body);
+  for (const one of sightings)
+    assert.deepEqual(
+      bytes.subarray(one.sliceOffset, one.sliceOffset + one.slice.length),
+      Buffer.from(one.slice),
+    );
+  assert.deepEqual(first?.identity, { platform: 'feed', namespace: url, platformId: 'guid-1' });
   assert.deepEqual(
-    first.media.map(({ role, url: address, mediaType }) => [role, address, mediaType]),
     [
-      ['audio', 'https://city.example/a.mp3?x=1&y=2', 'audio/mpeg'],
-      ['document', 'https://city.example/plan.pdf', 'application/pdf'],
+      first?.item.title,
+      first?.item.text,
+      first?.item.url,
+      first?.item.createdAt,
+      first?.item.createdAtFrom,
+      first?.item.author.name,
+      first?.item.tags,
+    ],
+    [
+      'Road & bridge 🚧',
+      'Closed today.\n\n• Main\n• Oak',
+      `${origin}/road?a=1&b=2`,
+      '2026-11-02T15:00:00Z',
+      'user',
+      'Clerk',
+      ['roads'],
     ],
   );
-  assert.equal(second.item.createdAt, null);
-  assert.equal(second.item.createdAtFrom, 'unknown');
-  assert.equal(endOf(events).coverage, 'recent');
+  assert.deepEqual(
+    first?.media.map((one) => [one.role, one.url, one.mediaType]),
+    [['image', `${origin}/map.png`, 'image/png']],
+  );
+  assert.match(second?.identity.platformId ?? '', /^sha256:[0-9a-f]{64}$/);
 });
 
-test('Atom entries are read by their text constructs, under whatever namespace prefix', async (t) => {
-  const entries = [
-    '<a:entry><a:id>urn:1</a:id><a:title type="html">&lt;b&gt;Bold&lt;/b&gt; news</a:title><a:updated>2024-03-01T10:00:00+01:00</a:updated><a:author><a:name>Press office</a:name></a:author><a:link href="/1"/><a:content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>One</p><p>Two</p></div></a:content></a:entry>',
-    '<a:entry><a:id>urn:2</a:id><a:title>T</a:title><a:updated>yesterday</a:updated><a:summary>1 &lt; 2 &lt;b&gt;</a:summary><a:link rel="enclosure" href="/v.mp4" type="video/mp4"/></a:entry>',
-  ];
-  const body = Buffer.from(`<a:feed xmlns:a="http://www.w3.org/2005/Atom">${entries.join('')}</a:feed>`);
-  const { collector, url } = await serving(t, { body, type: 'application/atom+xml' });
-  const sightings = sightingsOf(await run(collector));
-  assertExact(body, sightings, entries);
-  const [first, second] = sightings;
-  assert.ok(first && second);
-  assert.equal(first.item.title, 'Bold news');
-  assert.match(first.item.text, /^One\n+Two$/);
-  assert.equal(first.item.createdAt, '2024-03-01T10:00:00+01:00');
-  assert.equal(first.item.author.name, 'Press office');
-  assert.equal(first.item.url, new URL('/1', url).href);
-  assert.equal(second.item.text, '1 < 2 <b>');
-  assert.equal(second.item.createdAt, null);
+test('an Atom entry is read with the namespaces and base that it stands in', async (t) => {
+  const entry = `<a:entry xml:lang="es"><a:id>urn:1</a:id><a:title type="html">A &lt;b&gt;B&lt;/b&gt;</a:title><a:updated>2026-01-02T00:00:00-05:00</a:updated><a:link href="e1"/><a:link rel="enclosure" type="image/png" href="i.png"/><a:content type="html">&lt;p&gt;Hola&lt;/p&gt;</a:content></a:entry>`;
+  const { run, origin } = await feedAt(
+    t,
+    sending(
+      `<a:feed xmlns:a="http://www.w3.org/2005/Atom"><a:title>t</a:title><a:id>f</a:id>${entry}</a:feed>`,
+    ),
+  );
+  const { sightings } = await run();
+  assert.equal(Buffer.from(sightings[0]?.slice ?? []).toString(), entry);
+  const item = sightings[0]?.item;
   assert.deepEqual(
-    second.media.map(({ role, url: address }) => [role, address]),
-    [['video', new URL('/v.mp4', url).href]],
+    [item?.title, item?.text, item?.url, item?.createdAt],
+    ['A B', 'Hola', `${origin}/e1`, '2026-01-02T00:00:00-05:00'],
   );
 });
 
-test('a JSON Feed item is cut from its document byte for byte', async (t) => {
-  const items = [
-    '{ "id": 7, "content_html": "<p>H\\u00e9</p><p>two</p>", "url":"https://city.example/7",\n "date_published":"2024-01-01T00:00:00Z", "tags":["a"], "authors":[{"name":"Mayor"}], "attachments":[{"url":"https://city.example/i.png","mime_type":"image/png"}] }',
-    '{"id":"8","content_text":"plain <b>"}',
-  ];
+test('a JSON Feed item is cut as its exact bytes', async (t) => {
+  const item =
+    '{ "id":"1",  "url":"https://example.org/1","content_html":"<p>Hi<\\/p>", "date_published":"2026-11-01T08:00:00Z","attachments":[{"url":"a.mp3","mime_type":"audio/mpeg"}] }';
+  const { run } = await feedAt(
+    t,
+    sending(
+      `{"version":"https://jsonfeed.org/version/1.1","title":"t","items":[${item}]}`,
+      'application/feed+json',
+    ),
+  );
+  const { sightings } = await run();
+  assert.equal(Buffer.from(sightings[0]?.slice ?? []).toString(), item);
+  assert.deepEqual([sightings[0]?.item.text, sightings[0]?.media[0]?.role], ['Hi', 'audio']);
+});
+
+test('a feed that has not changed is not read again', async (t) => {
+  const { run } = await feedAt(t, (request, response) => {
+    if (request.headers['if-none-match'] === '"v1"' && request.headers['if-modified-since'] !== undefined)
+      response.writeHead(304).end();
+    else
+      response
+        .writeHead(200, { etag: '"v1"', 'last-modified': 'Sun, 01 Nov 2026 00:00:00 GMT' })
+        .end(rss(ITEM));
+  });
+  const first = await run();
+  const second = await run(first.end?.state);
+  assert.deepEqual(
+    [second.sightings.length, second.end?.coverage, second.end?.state],
+    [0, 'unchanged', first.end?.state],
+  );
+});
+
+test('a feed in another encoding is read, kept in UTF-8, and said to be so', async (t) => {
   const body = Buffer.from(
-    `{"version":"https://jsonfeed.org/version/1.1","title":"é","items":[${items.join(' , ')}]}`,
+    rss(
+      '<item><guid>1</guid><title>Straße gesperrt</title></item>',
+      '<?xml version="1.0" encoding="ISO-8859-1"?>',
+    ),
+    'latin1',
   );
-  const { collector } = await serving(t, { body, type: 'application/feed+json' });
-  const sightings = sightingsOf(await run(collector));
-  assertExact(body, sightings, items);
-  const [first, second] = sightings;
-  assert.ok(first && second);
-  assert.equal(first.sliceType, 'application/json');
-  assert.equal(first.identity.platformId, '7');
-  assert.match(first.item.text, /^Hé\n+two$/);
-  assert.equal(first.item.author.name, 'Mayor');
-  assert.deepEqual(first.item.tags, ['a']);
-  assert.equal(first.media[0]?.role, 'image');
-  assert.equal(second.item.text, 'plain <b>');
+  const { run } = await feedAt(t, sending(body));
+  const { sightings, events } = await run();
+  assert.equal(sightings[0]?.item.title, 'Straße gesperrt');
+  assert.match(Buffer.from(sightings[0]?.slice ?? []).toString(), /Straße/);
+  assert.ok(events.some((event) => event.type === 'reported' && /windows-1252/.test(event.what)));
 });
 
-test('a feed that did not change since the last run is asked conditionally and ends as unchanged', async (t) => {
-  const { collector, asked, serve } = await serving(t, { body: rss(SECOND_ITEM), headers: { etag: '"v1"' } });
-  const first = endOf(await run(collector));
-  assert.equal(asked[0]?.['if-none-match'], undefined);
-  const events = await run(collector, first.state);
-  assert.equal(asked[1]?.['if-none-match'], '"v1"');
-  assert.deepEqual(sightingsOf(events), []);
-  assert.deepEqual(endOf(events), { type: 'end', coverage: 'unchanged', state: first.state });
-  serve({ body: rss(FIRST_ITEM, SECOND_ITEM), headers: { etag: '"v2"' } });
-  const third = await run(collector, first.state);
-  assert.equal(sightingsOf(third).length, 2);
-  assert.equal(endOf(third).coverage, 'recent');
-});
-
-test('an edited item keeps its identity and compares as other content; the same item compares equal', async (t) => {
-  const { collector, serve } = await serving(t, { body: rss(FIRST_ITEM) });
-  const [before] = sightingsOf(await run(collector));
-  serve({ body: rss(SECOND_ITEM, FIRST_ITEM) });
-  const [, moved] = sightingsOf(await run(collector));
-  serve({ body: rss(FIRST_ITEM.replace('<b>closed</b>', '<b>open</b>')) });
-  const [edited] = sightingsOf(await run(collector));
-  assert.deepEqual(moved?.comparison, before?.comparison);
-  assert.deepEqual(edited?.identity, before?.identity);
-  assert.notDeepEqual(edited?.comparison, before?.comparison);
-});
-
-test('an item without id or link is told by its title and date', async (t) => {
-  const nameless = '<item><title>Notice</title><pubDate>Tue, 02 Jan 2024 03:04:05 GMT</pubDate></item>';
-  const { collector, serve } = await serving(t, { body: rss(nameless) });
-  const [first] = sightingsOf(await run(collector));
-  assert.match(first?.identity.platformId ?? '', /^sha256:[0-9a-f]{64}$/);
-  serve({ body: rss(SECOND_ITEM, nameless) });
-  assert.deepEqual(sightingsOf(await run(collector))[1]?.identity, first?.identity);
-});
-
-test('an item that cannot be read is put aside with its bytes, and the others are kept', async (t) => {
-  const empty = '<item></item>';
-  const { collector } = await serving(t, { body: rss(FIRST_ITEM, empty, SECOND_ITEM) });
-  const events = await run(collector);
-  assertExact(Buffer.from(rss(FIRST_ITEM, empty, SECOND_ITEM)), sightingsOf(events), [
-    FIRST_ITEM,
-    SECOND_ITEM,
-  ]);
-  assert.deepEqual(
-    rejectedOf(events).map(({ bytes }) => Buffer.from(bytes).toString()),
-    [empty],
-  );
-});
-
-for (const [what, body] of [
+for (const [title, body, message] of [
   [
-    'a document that declares entities',
-    '<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><rss version="2.0"><channel><item><title>&b;</title></item></channel></rss>',
+    'an entity bomb',
+    rss(ITEM, '<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'),
+    /entities/,
   ],
-  ['a web page', '<!doctype html><html><head><title>Log in</title></head><body><p>Hello</body></html>'],
-  ['JSON of another kind', '{"version":"2","items":[]}'],
+  ['a web page', '<!doctype html><html><head></head><body><p>Sign in</body></html>', /root element/],
+  ['a feed that was cut off', rss(ITEM).slice(0, 300), /cut off/],
+  ['an empty body', '', /empty/],
+  ['other JSON', '{"error":"nope"}', /JSON Feed/],
   [
-    'text that is no UTF-8',
-    Buffer.from('<rss version="2.0"><channel><title>\xe9</title></channel></rss>', 'latin1'),
+    'invalid UTF-8',
+    Buffer.concat([Buffer.from('<rss><channel><item><title>'), Buffer.from([0xff, 0xfe, 0xff])]),
+    /not valid utf-8/,
   ],
 ] as const) {
-  test(`${what} is refused where a feed is due, by a run and by a check`, async (t) => {
-    const { collector } = await serving(t, { body, type: 'text/xml' });
-    const isRefusal = (error: unknown) =>
-      error instanceof CollectError && error.problem.code === 'not-the-expected-format';
-    await assert.rejects(run(collector), isRefusal);
-    await assert.rejects(collector.check(signal), isRefusal);
+  test(`${title} is one clear problem, and its bytes are put aside`, async (t) => {
+    const { collector } = await feedAt(t, sending(body));
+    const events: CollectorEvent[] = [];
+    const reading = async (): Promise<void> => {
+      for await (const event of collector.collect({ state: null, signal: never() })) events.push(event);
+    };
+    await assert.rejects(reading(), rejectsWith('not-the-expected-format', message));
+    const kept = events.flatMap((event) =>
+      event.type === 'page' ? event.rejected.map((one) => Buffer.from(one.bytes)) : [],
+    );
+    assert.deepEqual(kept, body.length === 0 ? [] : [Buffer.from(body)]);
   });
 }
 
-test('a check says how many items the feed has', async (t) => {
-  const { collector } = await serving(t, { body: rss(FIRST_ITEM, SECOND_ITEM) });
-  const { findings } = await collector.check(signal);
-  assert.match(findings.join(' '), /\b2 items\b/);
+test('an item without any name is put aside, and two items under one id are not taken for versions of each other', async (t) => {
+  const { run } = await feedAt(
+    t,
+    sending(
+      rss(
+        '<item><guid>1</guid><title>A</title></item><item><guid>1</guid><title>B</title></item><item><guid>1</guid><title>A</title></item><item><description>x</description></item>',
+      ),
+    ),
+  );
+  const { sightings, rejected } = await run();
+  assert.deepEqual([sightings.map((one) => one.item.title), rejected.length], [['A'], 2]);
 });
 
-test('a feed never says that an item is gone', async (t) => {
-  const { collector, url } = await serving(t, { body: rss() });
-  const identity = { platform: 'feed', namespace: url, platformId: '007' };
-  const answers = await Array.fromAsync(collector.lookUp([identity], signal));
-  assert.deepEqual(
-    answers.map(({ state }) => state),
-    ['unknown'],
+test('a feed that is gone or forbidden says so, and a look-up in a feed is always unknown', async (t) => {
+  for (const [status, code] of [
+    [404, 'account-not-found'],
+    [403, 'access-lost'],
+    [418, 'http-status'],
+  ] as const) {
+    const { run, collector } = await feedAt(t, (_, response) => void response.writeHead(status).end());
+    await assert.rejects(run(), rejectsWith(code));
+    for await (const found of collector.lookUp(
+      [{ platform: 'feed', namespace: 'x', platformId: '1' }],
+      never(),
+    ))
+      assert.equal(found.state, 'unknown');
+  }
+});
+
+test('an enclosure at a private address elsewhere is refused', async (t) => {
+  const { collector } = await feedAt(t, sending(''));
+  const other = await answering(t, (_, response) => void response.end('secret'));
+  const reference = {
+    role: 'document',
+    url: `${other.origin}/x`,
+    alt: null,
+    mediaType: null,
+    contentId: null,
+  } as const;
+  await assert.rejects(collector.fetchMedia(reference, '.', never()), rejectsWith('refused-address'));
+  assert.deepEqual(other.requests, []);
+});
+
+test('HTML becomes the text that a reader would see', () => {
+  assert.equal(
+    plainText(
+      '<h1>A</h1><p>b <em>c</em>\n d<br>e</p><script>x()</script><style>y</style>&amp; 😀<img alt="map">',
+    ),
+    'A\n\nb c d\ne\n\n& 😀[map]',
   );
 });
 
-test('entities that belong to an item’s HTML are undone once, so that its words survive', async (t) => {
-  const item =
-    '<item><guid>e</guid><description>&lt;p&gt;Write &amp;lt;b&amp;gt; for bold&lt;/p&gt;</description></item>';
-  const { collector } = await serving(t, { body: rss(item) });
-  assert.equal(sightingsOf(await run(collector))[0]?.item.text, 'Write <b> for bold');
+test('a date counts only when it names one moment', () => {
+  assert.equal(momentOf('Mon, 02 Nov 2026 10:00:00 +0200'), '2026-11-02T08:00:00Z');
+  assert.equal(momentOf('2026-11-02T10:00:00+02:00'), '2026-11-02T10:00:00+02:00');
+  for (const text of ['2026-11-02', 'Mon, 02 Nov 2026 10:00:00', 'yesterday', ''])
+    assert.equal(momentOf(text), null);
 });

@@ -1,0 +1,84 @@
+// Tests the collectors against real platform servers: installs what they need into test/servers where it can, runs the tests,
+// and says plainly what was skipped on a machine that cannot run a server.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { delimiter, dirname, join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..');
+const SERVERS = join(ROOT, 'test', 'servers');
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+
+/** @returns whether the command ended well; its output is shown only when it did not */
+function succeeds(command: string, parameters: readonly string[], folder: string): boolean {
+  const ran = spawnSync(command, parameters, {
+    cwd: folder,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  if (ran.status === 0) return true;
+  say(
+    `${command} ${parameters.join(' ')}: ${ran.error?.message ?? `${ran.stdout}${ran.stderr}`.slice(-1500)}`,
+  );
+  return false;
+}
+
+const isOnPath = (program: string): boolean =>
+  (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)));
+
+/** Node's own headers come with its npm package, so that nothing is downloaded outside the registry. */
+function headersFolder(): string | null {
+  const require = createRequire(import.meta.url);
+  const name = `node-${process.platform}-${process.arch}`;
+  for (const candidate of [dirname(dirname(process.execPath)), ...safeResolve(require, name)]) {
+    if (existsSync(join(candidate, 'include', 'node', 'node.h'))) return candidate;
+  }
+  return null;
+}
+
+function safeResolve(require: NodeJS.Require, name: string): string[] {
+  try {
+    return [dirname(require.resolve(`${name}/package.json`))];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') return [];
+    throw error;
+  }
+}
+
+function prepareAtproto(): string | null {
+  if (!existsSync(join(SERVERS, 'node_modules', '@atproto', 'dev-env'))) {
+    say('Installing the AT Protocol servers into test/servers …');
+    if (!succeeds('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], SERVERS))
+      return 'its packages could not be installed';
+  }
+  if (
+    !existsSync(join(SERVERS, 'node_modules', 'better-sqlite3', 'build', 'Release', 'better_sqlite3.node'))
+  ) {
+    const headers = headersFolder();
+    say('Compiling better-sqlite3 for them …');
+    const build = ['rebuild', 'better-sqlite3', ...(headers === null ? [] : [`--nodedir=${headers}`])];
+    if (!succeeds('npm', build, SERVERS)) return 'better-sqlite3 could not be compiled';
+  }
+  if (!isOnPath('redis-server')) {
+    const isRoot = process.getuid?.() === 0;
+    if (!isRoot || !isOnPath('apt-get')) return 'there is no redis-server (install Redis)';
+    say('Installing Redis …');
+    if (!succeeds('apt-get', ['install', '-y', '-q', 'redis-server'], SERVERS))
+      return 'Redis could not be installed';
+  }
+  return null;
+}
+
+const obstacle = prepareAtproto();
+if (obstacle !== null) {
+  say(`SKIPPED: tests against a real AT Protocol network, since ${obstacle}.`);
+} else {
+  const files = (await readdir(SERVERS))
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join(SERVERS, name));
+  const ran = spawnSync(process.execPath, ['--test', ...files], { cwd: ROOT, stdio: 'inherit' });
+  process.exitCode = ran.status ?? 1;
+}
