@@ -1,0 +1,155 @@
+// An archive that somebody with every right on the database has changed: each change is found, and its place is named.
+
+import assert from 'node:assert/strict';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import pg from 'pg';
+import { openHomeDatabase } from '../../src/context.ts';
+import { FakePlatform } from '../support/appview.ts';
+import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../support/archive.ts';
+
+interface Change {
+  readonly what: string;
+  readonly sql: string;
+  readonly kind: string;
+}
+
+const CHANGES: readonly Change[] = [
+  {
+    what: 'a text column',
+    sql: "UPDATE snapshots SET text = 'never said' WHERE version = 1",
+    kind: 'row-differs',
+  },
+  { what: 'an author', sql: "UPDATE snapshots SET author_handle = 'somebody.else'", kind: 'row-differs' },
+  { what: 'a status of a run', sql: "UPDATE capture_runs SET status = 'partial'", kind: 'row-differs' },
+  {
+    what: 'a removed snapshot row',
+    sql: 'DELETE FROM snapshots WHERE seq = (SELECT max(seq) FROM snapshots)',
+    kind: 'row-missing',
+  },
+  {
+    what: 'an invented identity',
+    sql: "INSERT INTO record_identities SELECT record_id, seq, platform, namespace, 'at://invented' FROM record_identities LIMIT 1",
+    kind: 'row-unexpected',
+  },
+  {
+    what: 'a byte of an entry',
+    sql: 'UPDATE ledger_entries SET entry = set_byte(entry, 40, 120) WHERE seq = 5',
+    kind: 'entry-altered',
+  },
+  { what: 'a removed entry', sql: 'DELETE FROM ledger_entries WHERE seq = 5', kind: 'entry-missing' },
+  { what: 'a truncated ledger', sql: 'DELETE FROM ledger_entries WHERE seq > 5', kind: 'ledger-truncated' },
+  {
+    what: 'two entries exchanged',
+    sql: 'UPDATE ledger_entries AS a SET entry = b.entry, leaf = b.leaf FROM ledger_entries AS b WHERE (a.seq, b.seq) IN ((4, 5), (5, 4))',
+    kind: 'entry-moved',
+  },
+  {
+    what: 'an inserted entry',
+    sql: 'INSERT INTO ledger_entries SELECT (SELECT max(seq) + 1 FROM ledger_entries), entry, leaf FROM ledger_entries WHERE seq = 4',
+    kind: 'entry-moved',
+  },
+  { what: 'another head', sql: 'UPDATE ledger_head SET root = sha256(root)', kind: 'head-differs' },
+  { what: 'a body of an entry', sql: "UPDATE entry_bodies SET body = body || ' '", kind: 'body-altered' },
+  { what: 'a salt', sql: 'UPDATE payloads SET salt = sha256(salt)', kind: 'row-differs' },
+  { what: 'another name of a source', sql: "UPDATE sources SET name = 'other'", kind: 'row-differs' },
+];
+
+describe('an archive that was tampered with', () => {
+  let made: TestArchive;
+  let admin: pg.Client;
+
+  before(async () => {
+    await using platform = await FakePlatform.start();
+    const post = platform.post('1', 'Main Street is closed');
+    platform.post('2', 'Council meets on Tuesday');
+    made = await testArchive({ after: (work) => void cleanups.push(work) }, platform);
+    await collectCity(made.archive);
+    post.text = 'Main Street is open';
+    await collectCity(made.archive);
+    const urls = await openHomeDatabase(made.archive.settings);
+    admin = new pg.Client({ connectionString: urls.adminUrl as string });
+    await admin.connect();
+    // As a superuser with every trigger and foreign key switched off.
+    await admin.query("SET session_replication_role = 'replica'");
+    cleanups.unshift(async () => {
+      await admin.end();
+      await urls[Symbol.asyncDispose]();
+    });
+  });
+  const cleanups: (() => Promise<void>)[] = [];
+
+  test('verifies as long as nobody touched it', async () => {
+    assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
+  });
+
+  for (const { what, sql, kind } of CHANGES) {
+    test(`${what} is noticed as ${kind}`, async () => {
+      const tables = [
+        'snapshots',
+        'payloads',
+        'capture_runs',
+        'record_identities',
+        'ledger_entries',
+        'ledger_head',
+        'entry_bodies',
+        'sources',
+      ];
+      for (const table of tables)
+        await admin.query(`CREATE TEMP TABLE kept_${table} AS SELECT * FROM public.${table}`);
+      const changed = await admin.query(sql);
+      assert.ok((changed.rowCount ?? 0) > 0, 'the change changed nothing');
+      const result = await verifyArchiveOf(made.archive);
+      for (const table of tables) {
+        await admin.query(`DELETE FROM public.${table}`);
+        await admin.query(`INSERT INTO public.${table} SELECT * FROM kept_${table}`);
+        await admin.query(`DROP TABLE kept_${table}`);
+      }
+      assert.equal(result.ok, false);
+      assert.ok(
+        result.problems.some((problem) => problem.kind === kind),
+        `found ${result.problems.map((problem) => `${problem.kind}@${problem.seq}`).join(', ')}`,
+      );
+    });
+  }
+
+  test('one changed byte of any payload is noticed', async () => {
+    const rows = await made.archive.database.db
+      .selectFrom('payloads')
+      .select(['commitment', 'role'])
+      .execute();
+    for (const { commitment } of rows) {
+      const path = join(made.home, 'payloads', 'objects', commitment.slice(0, 2), commitment);
+      const bytes = await readFile(path);
+      const altered = Buffer.from(bytes);
+      altered[altered.length - 2] = (altered[altered.length - 2] as number) ^ 1;
+      await chmod(path, 0o600);
+      await writeFile(path, altered);
+      const result = await verifyArchiveOf(made.archive);
+      await writeFile(path, bytes);
+      assert.equal(result.payloads.altered, 1);
+      assert.ok(result.problems.some((problem) => problem.detail.includes(commitment)));
+    }
+  });
+
+  test('the runtime role itself can change or remove no entry, by grant and by trigger', async () => {
+    const runtime = made.archive.database.pool;
+    for (const statement of [
+      'UPDATE ledger_entries SET leaf = leaf',
+      'DELETE FROM ledger_entries',
+      'TRUNCATE ledger_entries CASCADE',
+    ]) {
+      await assert.rejects(runtime.query(statement), { code: '42501' });
+    }
+    const { rows } = await admin.query("SELECT current_setting('session_replication_role') AS role");
+    assert.equal((rows[0] as { role: string }).role, 'replica');
+    await admin.query("SET session_replication_role = 'origin'");
+    await assert.rejects(admin.query('DELETE FROM ledger_entries'), { code: '42501' });
+    await admin.query("SET session_replication_role = 'replica'");
+  });
+
+  after(async () => {
+    for (const work of cleanups) await work();
+  });
+});
