@@ -1,0 +1,79 @@
+// FORMAT.md's test vectors, which were computed by a program in another language, and the published ones of RFC 6962 and RFC 8785.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { canonicalText } from '../../src/core/canonical.ts';
+import { bodyCommitment, payloadCommitment, sha256 } from '../../src/core/digest.ts';
+import { leafBytes, textRuns } from '../../src/ledger/disclosure.ts';
+import { genesis } from '../../src/ledger/entry.ts';
+import {
+  EMPTY_ROOT,
+  inclusionProof,
+  leafHash,
+  nodeHash,
+  RightEdge,
+  verifyInclusion,
+} from '../../src/ledger/tree.ts';
+
+const vectors = JSON.parse(readFileSync(new URL('../golden/format-vectors.json', import.meta.url), 'utf8'));
+
+test('digests and commitments are those of FORMAT.md section 1', () => {
+  const { genesis: first, payload, body, emptyTree } = vectors['1 digests'];
+  assert.equal(genesis(first.origin).toString('hex'), first.hex);
+  assert.equal(payloadCommitment(Buffer.from(payload.salt, 'hex'), sha256(payload.text)), payload.commitment);
+  assert.equal(bodyCommitment(Buffer.from(body.salt, 'hex'), Buffer.from(body.text)), body.commitment);
+  assert.equal(EMPTY_ROOT.toString('hex'), emptyTree);
+});
+
+test('the tree has the roots that Certificate Transparency publishes for its eight leaves, and every leaf a proof', async () => {
+  const { leaves, roots } = vectors['3 tree'];
+  const hashes: Buffer[] = leaves.map((hex: string) => leafHash(Buffer.from(hex, 'hex')));
+  const edge = RightEdge.from(0, []);
+  assert.equal(edge.root().toString('hex'), roots[0]);
+  for (const [index, hash] of hashes.entries()) {
+    edge.append(hash);
+    assert.equal(edge.root().toString('hex'), roots[index + 1]);
+  }
+  assert.equal(roots[8], '5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328');
+  const node = (level: number, n: number): Buffer =>
+    level === 0 ? (hashes[n] as Buffer) : nodeHash(node(level - 1, 2 * n), node(level - 1, 2 * n + 1));
+  for (let size = 1; size <= hashes.length; size += 1) {
+    for (let index = 0; index < size; index += 1) {
+      const proof = await inclusionProof(index, size, node);
+      const root = Buffer.from(roots[size], 'hex');
+      assert.equal(verifyInclusion(index, size, hashes[index] as Buffer, proof, root), true);
+      assert.equal(verifyInclusion(index, size, leafHash(Buffer.from('other')), proof, root), false);
+    }
+  }
+});
+
+test('a text is cut into the runs of FORMAT.md section 5, and a leaf has the bytes given there', () => {
+  const { text, runs, seed, pointer, value, leafBytes: bytes } = vectors['5 disclosure'];
+  assert.deepEqual(textRuns(text), runs);
+  assert.deepEqual(textRuns(''), ['']);
+  assert.deepEqual(
+    textRuns('x'.repeat(130)).map((run) => run.length),
+    [64, 64, 2],
+  );
+  assert.equal(leafBytes(Buffer.from(seed, 'hex'), pointer, value).toString('hex'), bytes);
+});
+
+test('canonical JSON is that of RFC 8785', () => {
+  const numbers = { numbers: [Number('333333333.33333329'), 1e30, 4.5, 2e-3, 0.000000000000000000000000001] };
+  assert.equal(canonicalText(numbers), '{"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27]}');
+  const sorted = {
+    '\u20ac': 'Euro Sign',
+    '\r': 'Carriage Return',
+    '\ufb33': 'Hebrew Letter Dalet With Dagesh',
+    '1': 'One',
+    '\ud83d\ude00': 'Emoji: Grinning Face',
+    '\u0080': 'Control',
+    '\u00f6': 'Latin Small Letter O With Diaeresis',
+  };
+  assert.deepEqual(Object.values(JSON.parse(canonicalText(sorted)) as object).length, 7);
+  assert.equal(
+    canonicalText(sorted),
+    '{"\\r":"Carriage Return","1":"One","\u0080":"Control","\u00f6":"Latin Small Letter O With Diaeresis","\u20ac":"Euro Sign","\ud83d\ude00":"Emoji: Grinning Face","\ufb33":"Hebrew Letter Dalet With Dagesh"}',
+  );
+});

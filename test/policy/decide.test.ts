@@ -1,0 +1,160 @@
+// What policy decides, case by case: dates are civil dates in the archive's zone, nothing is rounded early, and doubt retains.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { decide, type RecordFacts } from '../../src/policy/decide.ts';
+import { cutoffDate, retainThrough } from '../../src/policy/period.ts';
+import { holdSchema, scheduleSchema } from '../../src/policy/schedule.ts';
+
+const ARCHIVE = { timezone: 'America/New_York', fiscalYear: [{ from: '2000-01-01', starts: '07-01' }] };
+
+const FACTS: RecordFacts = {
+  id: '01890000-0000-7000-8000-000000000001',
+  sources: ['city'],
+  platform: 'bluesky',
+  kind: 'post',
+  authorId: null,
+  authorHandle: 'city.example',
+  texts: ['Main Street is closed'],
+  tags: [],
+  languages: ['en'],
+  createdAt: '2020-03-01T12:00:00.000Z',
+  createdAtFrom: 'platform',
+  firstCapturedAt: '2020-03-01T12:10:00.000Z',
+  datesConfirmed: false,
+};
+
+function schedule(series: object = {}, rest: object = {}) {
+  return scheduleSchema.parse({
+    id: 'test',
+    version: '1',
+    issuer: 'Test',
+    jurisdiction: 'none',
+    effective: { from: '2000-01-01' },
+    adopted: true,
+    adoptedBy: 'Test',
+    adoptedOn: '2000-01-01',
+    series: [
+      {
+        code: 'A',
+        title: 'Posts',
+        authority: [{ cite: 'invented' }],
+        match: { kinds: ['post'] },
+        trigger: 'created',
+        period: 'P2Y',
+        disposition: 'destroy',
+        ...series,
+      },
+    ],
+    ...rest,
+  });
+}
+
+const hold = (scope: object) =>
+  holdSchema.parse({
+    id: 'h',
+    matter: 'M',
+    kind: 'litigation',
+    scope,
+    issued: { by: 'Counsel', at: '2026-01-01', reason: 'suit' },
+  });
+const on = (date: string) => Temporal.PlainDate.from(date);
+const decided = (
+  facts: Partial<RecordFacts>,
+  today: string,
+  schedules = [schedule()],
+  holds: ReturnType<typeof hold>[] = [],
+) => decide({ ...FACTS, ...facts }, { schedules, holds }, on(today), ARCHIVE);
+
+test('a period is added once and a day that the month lacks rolls forward, never early', () => {
+  for (const [anchor, period, last] of [
+    ['2024-02-29', 'P1Y', '2025-03-01'],
+    ['2024-02-29', 'P4Y', '2028-02-29'],
+    ['2025-08-31', 'P6M', '2026-03-01'],
+    ['2025-01-31', 'P1M', '2025-03-01'],
+    ['2025-12-31', 'P90D', '2026-03-31'],
+    ['2025-12-31', 'P2Y', '2027-12-31'],
+  ] as const) {
+    assert.equal(retainThrough(on(anchor), period).toString(), last, `${anchor} + ${period}`);
+  }
+});
+
+test('a cutoff moves to the end of month, year or fiscal year; a change of fiscal year makes one short year', () => {
+  const changed = [
+    { from: '2000-01-01', starts: '07-01' },
+    { from: '2026-10-01', starts: '10-01' },
+  ];
+  for (const [date, cutoff, table, end] of [
+    ['2024-02-10', 'month-end', [], '2024-02-29'],
+    ['2024-02-10', 'calendar-year-end', [], '2024-12-31'],
+    ['2024-06-30', 'fiscal-year-end', ARCHIVE.fiscalYear, '2024-06-30'],
+    ['2024-07-01', 'fiscal-year-end', ARCHIVE.fiscalYear, '2025-06-30'],
+    ['2026-08-01', 'fiscal-year-end', changed, '2026-09-30'],
+    ['2026-10-01', 'fiscal-year-end', changed, '2027-09-30'],
+  ] as const) {
+    assert.equal(cutoffDate(on(date), cutoff, table)?.toString(), end, `${date} ${cutoff}`);
+  }
+  assert.equal(cutoffDate(on('1999-01-01'), 'fiscal-year-end', ARCHIVE.fiscalYear), null);
+});
+
+test('a record is kept through its last day and eligible the day after', () => {
+  const last = decided({}, '2022-03-01');
+  assert.deepEqual(
+    [last.decision, last.retainThrough, last.eligibleOn],
+    ['retain', '2022-03-01', '2022-03-02'],
+  );
+  assert.equal(decided({}, '2022-03-02').decision, 'eligible');
+});
+
+test('23:30 on 31 December belongs to the old year where the agency is', () => {
+  const late = decided(
+    { createdAt: '2021-01-01T04:30:00.000Z', firstCapturedAt: '2021-01-01T04:31:00.000Z' },
+    '2022-01-01',
+    [schedule({ cutoff: 'calendar-year-end' })],
+  );
+  assert.deepEqual([late.triggerDate, late.retainThrough], ['2020-12-31', '2022-12-31']);
+});
+
+test('a date that a user claims starts no clock before our first proof, unless a person confirms it', () => {
+  const backdated = { createdAt: '1990-01-01T00:00:00.000Z', createdAtFrom: 'user' } as const;
+  assert.equal(decided(backdated, '2022-03-01').decision, 'retain');
+  assert.equal(decided(backdated, '2022-03-01').triggerDate, '2020-03-01');
+  assert.equal(decided({ ...backdated, datesConfirmed: true }, '2022-03-01').decision, 'eligible');
+});
+
+test('holds beat everything, and matching any version is enough', () => {
+  const texts = ['an old version about the bridge', 'nothing'];
+  assert.equal(decided({ texts }, '2030-01-01', [schedule()], [hold({ text: ['Bridge'] })]).decision, 'held');
+  assert.equal(
+    decided({ texts }, '2030-01-01', [schedule()], [hold({ text: ['tunnel'] })]).decision,
+    'eligible',
+  );
+  assert.equal(decided({}, '2030-01-01', [schedule({ disposition: 'permanent' })]).decision, 'permanent');
+});
+
+test('what is unadopted, not in effect, ambiguous or unclassified is retained, with the reason', () => {
+  for (const [schedules, words] of [
+    [[], /unclassified/],
+    [[schedule({}, { adopted: false })], /not adopted/],
+    [[schedule({}, { effective: { from: '2099-01-01' } })], /not in effect/],
+    [[schedule(), schedule({ code: 'B' }, { id: 'other' })], /ambiguous/],
+    [[schedule({ match: { kinds: ['reply'] } })], /unclassified/],
+  ] as const) {
+    const result = decided({}, '2050-01-01', [...schedules]);
+    assert.equal(result.decision, 'retain');
+    assert.match(result.reasons.join(' '), words);
+  }
+});
+
+test('no record is eligible before its date or under a hold, whatever the dates', () => {
+  for (let n = 0; n < 500; n += 1) {
+    const created = on('2019-01-01').add({ days: n * 3 });
+    const at = `${created}T12:00:00.000Z`;
+    const today = on('2021-01-01').add({ days: (n * 7) % 1500 });
+    const facts = { createdAt: at, firstCapturedAt: at };
+    const free = decided(facts, today.toString());
+    if (free.decision === 'eligible')
+      assert.ok(Temporal.PlainDate.compare(today, created.add({ years: 2 })) > 0);
+    assert.equal(decided(facts, today.toString(), [schedule()], [hold({})]).decision, 'held');
+  }
+});
