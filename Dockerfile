@@ -1,8 +1,13 @@
-# Muniment as a container: `docker run -v archive:/archive muniment serve`. Two stages, so that no development tool is in the result.
+# Muniment as a container. Two stages, so that no development tool is in the result. `--init` reaps what the detached database leaves; the
+# stop time lets a run under way close with its report.
+#   docker build -t muniment .
+#   docker run --rm --init -v archive:/archive muniment init /archive --name … --origin … --timezone …
+#   docker run -d --init --stop-timeout 120 -v archive:/archive muniment
 FROM node:26-bookworm-slim AS install
 WORKDIR /muniment
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts
+COPY LICENSE ./
 COPY bin bin
 COPY src src
 COPY migrations migrations
@@ -15,6 +20,7 @@ RUN mkdir /archive && chown node:node /archive
 USER node
 ENV MUNIMENT_HOME=/archive
 VOLUME /archive
-HEALTHCHECK --interval=60s --timeout=30s CMD ["/muniment/bin/muniment", "status"]
+# Unhealthy also when the last run of a source failed: `muniment status` ends with 5 then.
+HEALTHCHECK --interval=60s --timeout=30s --start-period=60s CMD ["/muniment/bin/muniment", "status"]
 ENTRYPOINT ["/muniment/bin/muniment"]
 CMD ["serve"]
