@@ -20,7 +20,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   const environment = readEnvironment();
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
-  process.once('SIGTERM', onSignal).once('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   const program = new Command('muniment')
     .description('An archive of what public agencies and the public say on social media.')
     .option('--home <dir>', 'the archive (default: $MUNIMENT_HOME, else the current folder)')
