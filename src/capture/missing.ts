@@ -5,7 +5,7 @@ import { canonicalBytes, type Json } from '../core/canonical.ts';
 import type { LookUp, Sighting } from '../sources/collector.ts';
 import { observationDocumentOf } from './documents.ts';
 import { identityKey, type UnseenItem, unseenItems } from './known.ts';
-import { capturePage } from './page.ts';
+import { Pages } from './page.ts';
 import { type StoredPayload, storePayload } from './payloads.ts';
 import {
   type CaptureContext,
@@ -40,7 +40,9 @@ export async function lookUpUnseen(context: CaptureContext, run: RunProgress): P
     }
     if (present.length > 0) {
       for (const sighting of present) noteExchange(run, sighting.exchange);
-      await capturePage(context, run, present, []);
+      const pages = new Pages(context, run);
+      await pages.take(present, []);
+      await pages.entered();
     }
     if (missing.length > 0) await enterMissing(context, run, missing);
   }

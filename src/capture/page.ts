@@ -1,75 +1,79 @@
-// What happens to the items of one page: new ones and changed ones are stored and entered, one transaction for the page; unchanged
-// ones are only noted as seen. Nothing is entered before its payloads are durable.
+// What happens to the items of a page: new and changed ones are stored, then entered, one transaction for the page; unchanged ones are
+// only noted as seen. While one page is entered the next one is stored: nothing is ever entered before its payloads are durable.
 
-import { rm } from 'node:fs/promises';
-import { canonicalBytes, canonicalText, type Json } from '../core/canonical.ts';
-import { newSalt } from '../core/digest.ts';
-import { newId } from '../core/ids.ts';
+import { sql } from 'kysely';
+import { canonicalText } from '../core/canonical.ts';
 import type { Batch } from '../ledger/append.ts';
-import { disclosureTree } from '../ledger/disclosure.ts';
-import { type MediaEntry, type SnapshotDocument, snapshotDocument } from '../ledger/documents.ts';
-import { CollectError } from '../sources/collect-error.ts';
-import type { MediaReference, Rejected, Sighting } from '../sources/collector.ts';
-import { readObject } from '../store/objects.ts';
-import { comparisonBytes, identityFault, observationDocumentOf, snapshotDocumentOf } from './documents.ts';
-import { identityKey, type KnownItem, knownItems, storedMedia } from './known.ts';
-import { contentDigest, type StoredPayload, storePayload, storePayloadFile } from './payloads.ts';
-import {
-  type CaptureContext,
-  known,
-  noteExchange,
-  noteProblem,
-  quarantine,
-  type RunProgress,
-  recordVersions,
-} from './progress.ts';
+import type { Rejected, Sighting } from '../sources/collector.ts';
+import { comparisonBytes, identityFault } from './documents.ts';
+import { identityKey, type KnownItem, knownItems } from './known.ts';
+import { contentDigest } from './payloads.ts';
+import { type Prepared, prepare, prepareRestoration, type Restoration } from './prepare.ts';
+import { type CaptureContext, known, quarantine, type RunProgress, recordVersions } from './progress.ts';
 
 /** Items stored at the same time; each waits mostly for the disk or the bucket. */
-const CONCURRENCY = 16;
+const CONCURRENCY = 32;
 
-interface Prepared {
-  readonly sighting: Sighting;
-  readonly key: string;
-  readonly document: SnapshotDocument;
-  readonly commitment: string;
-  readonly seed: Buffer;
-  readonly disclosure: string;
-  readonly leaves: number;
-  readonly payloads: Map<string, StoredPayload>;
-  readonly newMedia: number;
-}
+type Round = ReadonlyMap<string, Sighting>;
 
-interface Restoration {
-  readonly sighting: Sighting;
-  readonly record: string;
-  readonly document: StoredPayload;
-}
+/** The pages of one run, in their order. */
+export class Pages {
+  readonly #context: CaptureContext;
+  readonly #run: RunProgress;
+  /** What is being entered: its items, and the work. */
+  #entering: { readonly round: Round; readonly work: Promise<void> } | null = null;
 
-export async function capturePage(
-  context: CaptureContext,
-  run: RunProgress,
-  sightings: readonly Sighting[],
-  rejected: readonly Rejected[],
-): Promise<void> {
-  for (const one of rejected) await quarantine(context, run, one.bytes, one.reason);
-  // The same item may stand twice in one page; each round takes every item once, so that a later sighting meets what the earlier one left.
-  let rest: Sighting[] = [];
-  for (const sighting of sightings) {
-    const fault = identityFault(sighting.identity);
-    if (fault === null) rest.push(sighting);
-    else await quarantine(context, run, sighting.slice, fault);
+  constructor(context: CaptureContext, run: RunProgress) {
+    this.#context = context;
+    this.#run = run;
   }
-  while (rest.length > 0) {
-    const round = new Map<string, Sighting>();
-    const later: Sighting[] = [];
-    for (const sighting of rest) {
-      const key = identityKey(sighting.identity);
-      if (round.has(key)) later.push(sighting);
-      else round.set(key, sighting);
+
+  /** Stores a page's items; resolves when they are durable. They may be entered later: see {@link entered}. */
+  async take(sightings: readonly Sighting[], rejected: readonly Rejected[]): Promise<void> {
+    for (const one of rejected) await quarantine(this.#context, this.#run, one.bytes, one.reason);
+    let rest: Sighting[] = [];
+    for (const sighting of sightings) {
+      const fault = identityFault(sighting.identity);
+      if (fault === null) rest.push(sighting);
+      else await quarantine(this.#context, this.#run, sighting.slice, fault);
     }
-    await captureRound(context, run, round);
-    rest = later;
+    // The same item may stand twice in one page; each round takes every item once, so that a later sighting meets what the earlier one left.
+    while (rest.length > 0) {
+      const round = new Map<string, Sighting>();
+      const later: Sighting[] = [];
+      for (const sighting of rest) {
+        const key = identityKey(sighting.identity);
+        if (round.has(key)) later.push(sighting);
+        else round.set(key, sighting);
+      }
+      await this.#takeRound(round);
+      rest = later;
+    }
   }
+
+  /** Resolves when everything taken is in the ledger. @throws what made that fail */
+  async entered(): Promise<void> {
+    const entering = this.#entering;
+    this.#entering = null;
+    await entering?.work;
+  }
+
+  async #takeRound(round: Round): Promise<void> {
+    // An item of the page that is being entered: what is known of it is about to change.
+    if ([...round.keys()].some((key) => this.#entering?.round.has(key) === true)) await this.entered();
+    const stored = await storeRound(this.#context, this.#run, round);
+    await this.entered();
+    const work = enterRound(this.#context, this.#run, round, stored);
+    // Its failure is thrown by entered(), which comes after the next page at the latest; until then it is not unheard.
+    work.catch(() => undefined);
+    this.#entering = { round, work };
+  }
+}
+
+interface StoredRound {
+  readonly before: ReadonlyMap<string, KnownItem>;
+  readonly prepared: readonly Prepared[];
+  readonly restorations: readonly Restoration[];
 }
 
 function changed(sighting: Sighting, content: string, rule: string, item: KnownItem): boolean {
@@ -79,16 +83,8 @@ function changed(sighting: Sighting, content: string, rule: string, item: KnownI
   return sighting.item.text !== (item.text ?? '') || sighting.item.title !== item.title;
 }
 
-async function captureRound(
-  context: CaptureContext,
-  run: RunProgress,
-  round: ReadonlyMap<string, Sighting>,
-): Promise<void> {
-  const before = await knownItems(
-    context.database.db,
-    run.source.id,
-    [...round.values()].map((s) => s.identity),
-  );
+async function storeRound(context: CaptureContext, run: RunProgress, round: Round): Promise<StoredRound> {
+  const before = await knownItems(context.database.db, run.source.id, identitiesOf(round));
   const work: (() => Promise<void>)[] = [];
   const prepared: Prepared[] = [];
   const restorations: Restoration[] = [];
@@ -120,26 +116,35 @@ async function captureRound(
   const order = new Map([...round.keys()].map((key, position) => [key, position]));
   prepared.sort((a, b) => (order.get(a.key) as number) - (order.get(b.key) as number));
   restorations.sort((a, b) => (a.record < b.record ? -1 : 1));
-  const links = [...round].filter(([key]) => before.get(key)?.linked === false);
-  if (prepared.length + restorations.length + links.length > 0) {
-    await context.ledger.write(context.actor, (batch) => enter(batch, context, run, prepared, restorations));
+  return { before, prepared, restorations };
+}
+
+async function enterRound(
+  context: CaptureContext,
+  run: RunProgress,
+  round: Round,
+  stored: StoredRound,
+): Promise<void> {
+  const { before, prepared, restorations } = stored;
+  const unlinked = [...before.values()].some((item) => !item.linked);
+  if (prepared.length + restorations.length === 0 && !unlinked) {
+    const seen = new Map([...before].map(([key, item]) => [key, item.record]));
+    await noteSeen(context.database.db, run, round, seen);
+    return;
   }
-  await noteSeen(context, run, round);
+  await context.ledger.write(context.actor, (batch) => enter(batch, run, round, stored));
 }
 
 /** Runs in the sequencer's transaction: what another source captured meanwhile is left out, its payloads stay unreferenced. */
 async function enter(
   batch: Batch,
-  context: CaptureContext,
   run: RunProgress,
-  prepared: Prepared[],
-  restorations: Restoration[],
+  round: Round,
+  { prepared, restorations }: StoredRound,
 ): Promise<void> {
-  const now = await knownItems(
-    batch.tx,
-    run.source.id,
-    prepared.map((p) => p.sighting.identity),
-  );
+  const now = await knownItems(batch.tx, run.source.id, identitiesOf(round));
+  const records = new Map([...now].map(([key, item]) => [key, item.record]));
+  const versions = [];
   for (const one of prepared) {
     const { document } = one;
     if ((now.get(one.key)?.version ?? 0) !== document.version - 1) continue;
@@ -156,7 +161,8 @@ async function enter(
       },
       { document, seed: one.seed, facts: (commitment) => known(one.payloads, commitment) },
     );
-    await recordVersions(batch.tx, one.payloads.values());
+    records.set(one.key, document.record);
+    versions.push(...one.payloads.values());
     run.counts.media += one.newMedia;
     if (document.cause === 'first') run.counts.captured += 1;
     else run.counts.changed += 1;
@@ -172,242 +178,43 @@ async function enter(
       },
       { facts: () => one.document },
     );
-    await recordVersions(batch.tx, [one.document]);
+    versions.push(one.document);
     run.counts.restored += 1;
   }
-  void context;
+  const unlinked = new Set([...now.values()].filter((item) => !item.linked).map((item) => item.record));
+  for (const record of unlinked)
+    batch.add({ type: 'record.linked', record, source: run.source.id, run: run.id });
+  await recordVersions(batch.tx, versions);
+  await noteSeen(batch.tx, run, round, records);
 }
 
-async function prepare(
-  context: CaptureContext,
-  run: RunProgress,
-  sighting: Sighting,
-  key: string,
-  item: KnownItem | undefined,
-  cause: SnapshotDocument['cause'],
-  content: string,
-): Promise<Prepared | null> {
-  const now = context.clock.now();
-  const record = item?.record ?? newId(now);
-  const version = (item?.version ?? 0) + 1;
-  const payloads = new Map<string, StoredPayload>();
-  const media = await prepareMedia(context, run, sighting.media, record, version, item, payloads);
-  // A retry that brought nothing new makes no version.
-  if (cause === 'media' && payloads.size === 0) return null;
-  const newMedia = payloads.size;
-  const slice = await storePayload(context.store, sighting.slice, {
-    owner: { record },
-    role: 'slice',
-    contentType: sighting.sliceType,
-  });
-  payloads.set(slice.commitment, slice);
-  const document = snapshotDocumentOf({
-    record,
-    snapshot: newId(now),
-    version,
-    cause,
-    source: run.source,
-    run: run.id,
-    collector: run.collector.collectorVersion,
-    rule: run.collector.comparisonRule,
-    content,
-    sighting,
-    slice,
-    media,
-  });
-  const seed = newSalt();
-  const tree = disclosureTree(document as unknown as Json, seed);
-  const stored = await storePayload(context.store, canonicalBytes(document as unknown as Json), {
-    owner: { record },
-    role: 'document',
-    contentType: 'application/json',
-    seed,
-  });
-  payloads.set(stored.commitment, stored);
-  return {
-    sighting,
-    key,
-    document,
-    commitment: stored.commitment,
-    seed,
-    disclosure: tree.root.toString('hex'),
-    leaves: tree.leaves,
-    payloads,
-    newMedia,
-  };
-}
-
-/** Fetches what is not stored yet. A medium that can't be had is entered with its problem and tried again by later runs. */
-async function prepareMedia(
-  context: CaptureContext,
-  run: RunProgress,
-  references: readonly MediaReference[],
-  record: string,
-  version: number,
-  item: KnownItem | undefined,
-  payloads: Map<string, StoredPayload>,
-): Promise<MediaEntry[]> {
-  if (references.length === 0) return [];
-  const earlier = item === undefined ? [] : await mediaOf(context, item.document);
-  const stored = item === undefined ? new Map() : await storedMedia(context.database.db, record);
-  const entries: MediaEntry[] = [];
-  for (const reference of references) {
-    const base = {
-      role: reference.role,
-      url: reference.url,
-      alt: reference.alt,
-      contentId: reference.contentId,
-    };
-    const same = earlier.find(
-      (m) => m.commitment !== null && reference.contentId !== null && m.contentId === reference.contentId,
-    );
-    if (same !== undefined) {
-      entries.push({ ...same, ...base });
-      continue;
-    }
-    try {
-      const fetched = await run.collector.fetchMedia(reference, run.spool, run.signal);
-      noteExchange(run, fetched.exchange);
-      const contentType = /^[\w.+-]+\/[\w.+-]+$/.test(fetched.mediaType)
-        ? fetched.mediaType
-        : 'application/octet-stream';
-      const twin =
-        stored.get(fetched.sha256) ?? [...payloads.values()].find((p) => p.sha256 === fetched.sha256);
-      const since =
-        twin === undefined || payloads.has(twin.commitment)
-          ? version
-          : (earlier.find((m) => m.commitment === twin.commitment)?.since ?? null);
-      if (twin !== undefined && since !== null) {
-        entries.push({
-          ...base,
-          mediaType: contentType,
-          since,
-          commitment: twin.commitment,
-          sha256: fetched.sha256,
-          length: fetched.length,
-          problem: null,
-        });
-      } else {
-        const payload = await storePayloadFile(
-          context.store,
-          { path: fetched.file, length: fetched.length, sha256: fetched.sha256 },
-          { owner: { record }, role: 'media', contentType },
-        );
-        payloads.set(payload.commitment, payload);
-        entries.push({
-          ...base,
-          mediaType: contentType,
-          since: version,
-          commitment: payload.commitment,
-          sha256: payload.sha256,
-          length: payload.length,
-          problem: null,
-        });
-      }
-      await rm(fetched.file, { force: true });
-    } catch (error) {
-      if (!(error instanceof CollectError)) throw error;
-      noteProblem(run, error.problem);
-      entries.push({
-        ...base,
-        mediaType: reference.mediaType,
-        since: null,
-        commitment: null,
-        sha256: null,
-        length: null,
-        problem: error.problem.message,
-      });
-    }
-  }
-  return entries;
-}
-
-async function mediaOf(context: CaptureContext, document: string): Promise<MediaEntry[]> {
-  const { bytes } = await readObject(context.store, document);
-  return snapshotDocument.parse(JSON.parse(bytes.toString('utf8'))).media;
-}
-
-async function prepareRestoration(
-  context: CaptureContext,
-  run: RunProgress,
-  sighting: Sighting,
-  item: KnownItem,
-): Promise<Restoration> {
-  const document = observationDocumentOf({
-    record: item.record,
-    run: run.id,
-    kind: 'restored',
-    state: null,
-    lastSeenAt: null,
-    firstMissingAt: null,
-    seenAt: sighting.exchange.receivedAt,
-    source: { ...run.source },
-    identity: { ...sighting.identity },
-    collector: run.collector.collectorVersion,
-    exchange: sighting.exchange,
-    answer: null,
-  });
-  const stored = await storePayload(context.store, canonicalBytes(document as unknown as Json), {
-    owner: { record: item.record },
-    role: 'observation',
-    contentType: 'application/json',
-  });
-  return { sighting, record: item.record, document: stored };
+function identitiesOf(round: Round) {
+  return [...round.values()].map((sighting) => sighting.identity);
 }
 
 /** Last-seen times and counters: working memory, from which the run report is written. */
 async function noteSeen(
-  context: CaptureContext,
+  db: Batch['tx'] | CaptureContext['database']['db'],
   run: RunProgress,
-  round: ReadonlyMap<string, Sighting>,
+  round: Round,
+  records: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const { db } = context.database;
-  const now = await knownItems(
-    db,
-    run.source.id,
-    [...round.values()].map((s) => s.identity),
-  );
-  const byRecord = new Map<
-    string,
-    { record_id: string; source_id: string; seen_at: string; run_id: string; observations: string }
-  >();
+  const seen = new Map<string, Sighting>();
   for (const [key, sighting] of round) {
-    const item = now.get(key);
-    if (item === undefined) continue;
-    byRecord.set(item.record, {
-      record_id: item.record,
-      source_id: run.source.id,
-      seen_at: sighting.exchange.receivedAt,
-      run_id: run.id,
-      observations: canonicalText({ ...sighting.observations }),
-    });
+    const record = records.get(key);
+    if (record !== undefined) seen.set(record, sighting);
   }
-  const unlinked = [
-    ...new Set(
-      [...round.keys()]
-        .map((key) => now.get(key))
-        .filter((item) => item?.linked === false)
-        .map((item) => (item as KnownItem).record),
-    ),
-  ];
-  if (unlinked.length > 0) {
-    await context.ledger.write(context.actor, async (batch) => {
-      for (const record of unlinked)
-        batch.add({ type: 'record.linked', record, source: run.source.id, run: run.id });
-    });
-  }
-  if (byRecord.size === 0) return;
-  await db
-    .insertInto('sightings')
-    .values([...byRecord.values()])
-    .onConflict((conflict) =>
-      conflict.columns(['source_id', 'record_id']).doUpdateSet((row) => ({
-        seen_at: row.ref('excluded.seen_at'),
-        run_id: row.ref('excluded.run_id'),
-        observations: row.ref('excluded.observations'),
-      })),
-    )
-    .execute();
+  if (seen.size === 0) return;
+  const sightings = [...seen.values()];
+  await sql`
+    INSERT INTO sightings (record_id, source_id, seen_at, run_id, observations)
+    SELECT record_id, ${run.source.id}, seen_at, ${run.id}, observations
+    FROM unnest(${[...seen.keys()]}::uuid[], ${sightings.map((s) => s.exchange.receivedAt)}::timestamptz[],
+                ${sightings.map((s) => canonicalText({ ...s.observations }))}::text[]) AS seen (record_id, seen_at, observations)
+    ON CONFLICT (source_id, record_id) DO UPDATE
+    SET seen_at = excluded.seen_at, run_id = excluded.run_id, observations = excluded.observations`.execute(
+    db,
+  );
 }
 
 /** Runs jobs, a few at a time; the first failure is thrown after those under way have ended. */

@@ -15,7 +15,7 @@ import { CollectError } from '../sources/collect-error.ts';
 import type { Collector, CollectorEvent, Problem } from '../sources/collector.ts';
 import type { SourceName } from './documents.ts';
 import { lookUpUnseen } from './missing.ts';
-import { capturePage } from './page.ts';
+import { Pages } from './page.ts';
 import { type StoredPayload, storePayloadFile } from './payloads.ts';
 import {
   type CaptureContext,
@@ -126,6 +126,7 @@ async function runLocked(
       .executeTakeFirst();
     const reported: Record<string, number> = {};
     let end: Extract<CollectorEvent, { type: 'end' }> | null = null;
+    const pages = new Pages(context, run);
     try {
       for await (const event of collector.collect({
         state: (state?.state ?? null) as Json,
@@ -133,16 +134,18 @@ async function runLocked(
       })) {
         if (event.type === 'page') {
           noteExchange(run, event.exchange);
-          await capturePage(context, run, event.sightings, event.rejected);
+          await pages.take(event.sightings, event.rejected);
           options.onProgress?.(run.counts);
         } else if (event.type === 'problem') noteProblem(run, event.problem);
         else if (event.type === 'reported') reported[event.what] = event.count;
         else end = event;
         if (options.signal.aborted) break;
       }
+      await pages.entered();
       if (end?.coverage === 'all' && run.errors.length === 0) await lookUpUnseen(context, run);
     } catch (error) {
       noteProblem(run, problemOf(error, options.signal));
+      await pages.entered();
     }
     if (options.signal.aborted && !run.errors.some((e) => e.code === 'interrupted'))
       noteProblem(run, interrupted());

@@ -2,7 +2,7 @@
 // library, so that a redacted production can show some of them and still prove membership.
 
 import { canonicalText, type Json } from '../core/canonical.ts';
-import { hmacSha256 } from '../core/digest.ts';
+import { repeatedHmac } from '../core/digest.ts';
 import { leafHash, RightEdge } from './tree.ts';
 
 export interface DisclosureLeaf {
@@ -78,24 +78,28 @@ function collect(value: Json, pointer: string, leaves: DisclosureLeaf[]): void {
   } else leaves.push({ pointer, value });
 }
 
-/** @returns the leaf's salt: HMAC-SHA-256(seed, pointer) */
-export function leafSalt(seed: Uint8Array, pointer: string): Buffer {
-  return hmacSha256(seed, pointer);
-}
+/** @returns the leaf's salt, HMAC-SHA-256(seed, pointer) */
+type Salts = (pointer: string) => Buffer;
 
 /** @returns salt ‖ canonical JSON of [pointer, value] */
-export function leafBytes(seed: Uint8Array, pointer: string, value: Json): Buffer {
+function saltedLeaf(salts: Salts, pointer: string, value: Json): Buffer {
   const text =
     Array.isArray(value) || (typeof value === 'object' && value !== null)
       ? canonicalText([pointer, value])
       : `[${JSON.stringify(pointer)},${JSON.stringify(value)}]`;
-  return Buffer.concat([leafSalt(seed, pointer), Buffer.from(text, 'utf8')]);
+  return Buffer.concat([salts(pointer), Buffer.from(text, 'utf8')]);
+}
+
+/** @returns the bytes of one leaf, for a reader that holds the seed */
+export function leafBytes(seed: Uint8Array, pointer: string, value: Json): Buffer {
+  return saltedLeaf(repeatedHmac(seed), pointer, value);
 }
 
 /** @returns root (32 bytes) and number of leaves */
 export function disclosureTree(document: Json, seed: Uint8Array): { root: Buffer; leaves: number } {
+  const salts = repeatedHmac(seed);
   const edge = RightEdge.from(0, []);
   for (const { pointer, value } of disclosureLeaves(document))
-    edge.append(leafHash(leafBytes(seed, pointer, value)));
+    edge.append(leafHash(saltedLeaf(salts, pointer, value)));
   return { root: edge.root(), leaves: edge.size };
 }

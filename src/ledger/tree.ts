@@ -1,15 +1,13 @@
 // The RFC 6962 Merkle tree over entries: hashes, the right edge that lets it grow without being read, and proofs. Sizes and indexes are
 // safe integers; hashes are 32 bytes.
 
-import { hash } from 'node:crypto';
+import { sha256 } from '../core/digest.ts';
 import { VerificationError } from '../core/errors.ts';
 
 const LEAF = Buffer.from([0]);
 const HASH_BYTES = 32;
-
-function sha256(bytes: Uint8Array): Buffer {
-  return hash('sha256', bytes, 'buffer') as Buffer;
-}
+/** 0x01 ‖ left ‖ right: laid out once, filled and hashed within one call. */
+const pair = Buffer.alloc(1 + 2 * HASH_BYTES, 1);
 
 /** Root of the tree without entries (RFC 6962 section 2.1). */
 export const EMPTY_ROOT: Buffer = sha256(Buffer.alloc(0));
@@ -19,11 +17,9 @@ export function leafHash(entry: Uint8Array): Buffer {
 }
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(1 + 2 * HASH_BYTES);
-  bytes[0] = 1;
-  bytes.set(left, 1);
-  bytes.set(right, 1 + HASH_BYTES);
-  return sha256(bytes);
+  pair.set(left, 1);
+  pair.set(right, 1 + HASH_BYTES);
+  return sha256(pair);
 }
 
 /** Called for every perfect subtree that becomes full: 2^level entries, the index-th of its size. */

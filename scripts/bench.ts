@@ -1,0 +1,52 @@
+// `npm run bench [-- ledger capture verify] [--quick]`: measures what long work costs against the limit that the machine sets to the same
+// work, both in this run. It has a PostgreSQL of its own, with every promise of durability kept.
+
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openEmbedded } from '../src/db/embedded.ts';
+import { measureCapture } from './bench/capture.ts';
+import { measureLedger } from './bench/ledger.ts';
+import { type Measurement, tell } from './bench/measure.ts';
+import { measureVerify } from './bench/verify.ts';
+
+const known = ['ledger', 'capture', 'verify'] as const;
+const quick = process.argv.includes('--quick');
+const named = process.argv.slice(2).filter((word) => word !== '--quick');
+const unknown = named.filter((word) => !known.some((name) => name === word));
+if (unknown.length > 0) {
+  process.stderr.write(
+    `There is no measurement named ${unknown.join(', ')}. There are: ${known.join(', ')}.\n`,
+  );
+  process.exit(2);
+}
+const wanted = (name: (typeof known)[number]): boolean => named.length === 0 || named.includes(name);
+
+const home = await mkdtemp(join(tmpdir(), 'muniment-bench-'));
+await chmod(home, 0o755);
+const server = await openEmbedded({ home });
+process.env.MUNIMENT_TEST_DATABASE_URL = server.adminUrl;
+try {
+  const [first] = cpus();
+  process.stdout.write(
+    `${cpus().length} × ${first?.model ?? 'unknown CPU'}, Node ${process.version}${quick ? '; --quick: sizes too small to judge by' : ''}\n\n`,
+  );
+  const show = (measurements: readonly Measurement[]) => {
+    for (const measurement of measurements) process.stdout.write(`${tell(measurement)}\n\n`);
+  };
+  if (wanted('ledger'))
+    show(
+      await measureLedger({
+        entries: quick ? 500 : 50_000,
+        perBatch: quick ? 100 : 1000,
+        rounds: quick ? 1 : 3,
+      }),
+    );
+  if (wanted('capture'))
+    show([await measureCapture({ posts: quick ? 40 : 4000, perPage: 100, rounds: quick ? 1 : 3 })]);
+  if (wanted('verify'))
+    show([await measureVerify({ entries: quick ? 1000 : 1_000_000, rounds: quick ? 1 : 3 })]);
+} finally {
+  await server[Symbol.asyncDispose]();
+  await rm(home, { recursive: true, force: true });
+}

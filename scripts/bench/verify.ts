@@ -1,0 +1,120 @@
+// Verification of the chain: reading every entry, checking form, chain, times and tree, against nothing but reading, parsing and hashing the
+// same rows; and the memory that this takes, at two lengths a hundredfold apart, each in a process of its own.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '../../src/core/clock.ts';
+import { newSalt, sha256 } from '../../src/core/digest.ts';
+import { newId } from '../../src/core/ids.ts';
+import { openDatabase } from '../../src/db/database.ts';
+import { Ledger } from '../../src/ledger/append.ts';
+import { ChainCheck } from '../../src/ledger/chain.ts';
+import { entriesFrom } from '../../src/ledger/reader.ts';
+import { inDatabase, type Measurement, median, seconds } from './measure.ts';
+
+const ORIGIN = 'bench.example.gov';
+
+/** Entries of the size and shape that capture makes, without their rows: what is measured is the chain. */
+async function fill(url: string, entries: number): Promise<void> {
+  await using database = await openDatabase(url);
+  const ledger = new Ledger({ db: database.db, origin: ORIGIN, clock: systemClock });
+  await ledger.create();
+  const actor = newId(systemClock.now());
+  const run = newId(systemClock.now());
+  const document = { v: 'none' } as never;
+  const facts = () => {
+    throw new Error('these entries have no payloads');
+  };
+  for (let from = 0; from < entries; from += 1000) {
+    await ledger.write(actor, async (batch) => {
+      for (let at = from; at < Math.min(entries, from + 1000); at += 1) {
+        const now = systemClock.now();
+        batch.add(
+          {
+            type: 'item.captured',
+            record: newId(now),
+            snapshot: newId(now),
+            run,
+            version: 1,
+            document: newSalt().toString('hex'),
+            disclosure: newSalt().toString('hex'),
+            leaves: 100,
+          },
+          { document, facts },
+        );
+      }
+    });
+  }
+}
+
+async function check(url: string, entries: number): Promise<void> {
+  await using database = await openDatabase(url);
+  const chain = new ChainCheck(ORIGIN, [entries]);
+  for await (const batch of entriesFrom(database.db, 0, entries)) {
+    const { problems } = chain.take(batch);
+    if (problems.length > 0) throw new Error(JSON.stringify(problems[0]));
+  }
+  if (chain.rootAt(entries) === undefined || chain.size !== entries)
+    throw new Error(`checked ${chain.size} of ${entries} entries`);
+}
+
+async function bare(url: string, entries: number): Promise<void> {
+  await using database = await openDatabase(url);
+  let read = 0;
+  for await (const batch of entriesFrom(database.db, 0, entries)) {
+    for (const { seq, entry, leaf } of batch) {
+      const parsed = JSON.parse(entry.toString('utf8')) as { seq: number };
+      if (parsed.seq !== seq || sha256(entry).equals(leaf)) throw new Error('cannot be');
+      read += 1;
+    }
+  }
+  if (read !== entries) throw new Error(`read ${read} of ${entries} entries`);
+}
+
+/** Peak resident memory (MiB) of a process that checks so many entries. */
+async function peakMemory(url: string, entries: number): Promise<number> {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), url, String(entries)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let out = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    out += chunk.toString();
+  });
+  const [code] = (await once(child, 'close')) as [number];
+  if (code !== 0) throw new Error(`the measuring process ended with ${code}`);
+  return Number(out) / 1024;
+}
+
+export async function measureVerify(options: { entries: number; rounds: number }): Promise<Measurement> {
+  const { entries, rounds } = options;
+  return inDatabase(async ({ runtimeUrl, adminUrl }) => {
+    await fill(runtimeUrl, entries);
+    await using admin = await openDatabase(adminUrl, { max: 1 });
+    await admin.pool.query('VACUUM ANALYZE ledger_entries');
+    const ours: number[] = [];
+    const limit: number[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      limit.push(await seconds(() => bare(runtimeUrl, entries)));
+      ours.push(await seconds(() => check(runtimeUrl, entries)));
+    }
+    const few = Math.max(1, Math.round(entries / 100));
+    const [small, large] = [await peakMemory(runtimeUrl, few), await peakMemory(runtimeUrl, entries)];
+    return {
+      name: 'verify: the chain, from the database',
+      ours: { perSecond: entries / median(ours), what: 'entries/s verified (form, chain, times, tree)' },
+      limit: { perSecond: entries / median(limit), what: 'entries/s read, parsed and hashed bare' },
+      ratio: median(ours.map((time, round) => (limit[round] as number) / time)),
+      aim: 0.7,
+      conditions: [
+        `${entries} entries, 1,000 rows a query on both sides, one process and one connection each; median of ${rounds} rounds`,
+        `peak resident memory: ${small.toFixed(0)} MiB for ${few} entries, ${large.toFixed(0)} MiB for ${entries}: ${(large / small).toFixed(2)} times`,
+      ],
+    };
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await check(process.argv[2] as string, Number(process.argv[3]));
+  process.stdout.write(String(process.resourceUsage().maxRSS));
+}
