@@ -7,7 +7,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { InputError } from './core/errors.ts';
 import type { ArchiveSettings, SourceSettings, StoreSettings } from './core/settings.ts';
-import { readYamlFile } from './core/yaml-file.ts';
+import { parseYaml, readYamlFile } from './core/yaml-file.ts';
 
 /** What the environment says, read once at start. */
 export interface Environment {
@@ -207,6 +207,8 @@ const file = z.strictObject({
     }),
 });
 
+const REFERENCE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
+
 /** Resolves `${NAME}` and `file:PATH`, the only ways a secret may be named. @throws InputError naming the reference, never the value */
 export function resolveSecret(text: string, home: string, environment: Environment, where: string): string {
   if (text.startsWith('file:')) {
@@ -220,7 +222,7 @@ export function resolveSecret(text: string, home: string, environment: Environme
       });
     }
   }
-  return text.replaceAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_, name: string) => {
+  return text.replaceAll(REFERENCE, (_, name: string) => {
     const value = environment.variables[name];
     if (value === undefined)
       throw new InputError(`${where}: the environment has no ${name}`, {
@@ -235,29 +237,45 @@ export function resolveSecret(text: string, home: string, environment: Environme
  * @throws InputError with file:line:column for anything wrong in the file
  */
 export async function readSettings(home: string, environment: Environment): Promise<Settings> {
+  const path = join(resolve(home), 'muniment.yaml');
+  return resolved((await readYamlFile(path, file)).value, path, home, environment);
+}
+
+/** The same for a text that is to become the file. @param shownAs how messages name it */
+export function parseSettings(
+  text: string,
+  shownAs: string,
+  home: string,
+  environment: Environment,
+): Settings {
+  return resolved(parseYaml(text, shownAs, file).value, shownAs, home, environment);
+}
+
+function resolved(
+  value: z.output<typeof file>,
+  shownAs: string,
+  home: string,
+  environment: Environment,
+): Settings {
   const root = resolve(home);
-  const path = join(root, 'muniment.yaml');
-  const { value, fault } = await readYamlFile(path, file).then(
-    (read) => ({ value: read.value, fault: null }),
-    (error: unknown) => ({ value: null, fault: error }),
-  );
-  if (value === null) throw fault;
-  const databaseUrl =
-    value.database === null
-      ? null
-      : resolveSecret(value.database.url, root, environment, `${path}: database.url`);
-  if (
-    value.database !== null &&
-    databaseUrl === value.database.url &&
-    /:\/\/[^/@]*:[^/@]+@/.test(databaseUrl)
-  ) {
-    throw new InputError(`${path}: database.url holds a password`, {
-      hint: `Write \${NAME} in its place and set NAME in the environment, or use "file:secret-file".`,
+  const where = `${shownAs}: database.url`;
+  const written = value.database?.url ?? null;
+  if (written !== null && holdsPassword(written)) {
+    throw new InputError(`${where} holds a password`, {
+      hint: `Put the whole URL in an environment variable or a file, and refer to it: '\${NAME}' or file:PATH.`,
     });
   }
   const store: StoreSettings =
     value.store.provider === 'directory'
       ? { ...value.store, path: resolve(root, value.store.path) }
       : value.store;
+  const databaseUrl = written === null ? null : resolveSecret(written, root, environment, where);
   return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources: value.sources });
+}
+
+/** Whether a URL as written, references apart, has something where passwords stand. */
+function holdsPassword(written: string): boolean {
+  if (written.startsWith('file:')) return false;
+  const literal = written.replaceAll(REFERENCE, '');
+  return /:\/\/[^/@]*:[^/@]+@/.test(literal) || /[?&]password=[^&]/i.test(literal);
 }

@@ -12,6 +12,7 @@ import { type DatabaseHandle, openDatabase } from './db/database.ts';
 import { openEmbedded } from './db/embedded.ts';
 import { migrate, requireSchema } from './db/migrate.ts';
 import { Ledger } from './ledger/append.ts';
+import { readBeginning } from './ledger/beginning.ts';
 import { parseVerifierKey, type VerifierKey } from './ledger/note.ts';
 import { entriesFrom } from './ledger/reader.ts';
 import { openSigner, readPinnedHead, type SignedHead, type Signer } from './ledger/signer.ts';
@@ -29,6 +30,8 @@ export const homePaths = (home: string) => ({
   archiveSecret: join(home, 'keys', 'archive.secret'),
   databaseSecret: join(home, 'keys', 'database.secret'),
   head: join(home, 'keys', 'head.json'),
+  /** Stands while `muniment init` has not ended. */
+  unfinished: join(home, '.unfinished'),
   policies: join(home, 'policies'),
   spool: join(home, 'spool'),
 });
@@ -127,12 +130,21 @@ async function readOptional(path: string): Promise<string | null> {
 export async function openArchive(home: string, environment: Environment, clock: Clock): Promise<Archive> {
   const settings = await readSettings(home, environment);
   const paths = homePaths(settings.home);
+  if ((await readOptional(paths.unfinished)) !== null) {
+    throw new InputError(
+      `the archive in ${settings.home} is not finished: its \`muniment init\` was interrupted`,
+      {
+        hint: 'Run `muniment init` again with the same answers.',
+      },
+    );
+  }
   await using stack = new AsyncDisposableStack();
   const verifierKeyText = (await readRequired(paths.verifierKey)).trim();
   const verifierKey = parseVerifierKey(verifierKeyText);
   const urls = stack.use(await openHomeDatabase(settings));
   const database = stack.use(await openDatabase(urls.runtimeUrl));
-  await requireSchema(database.db as never, MIGRATIONS);
+  await requireSchema(database, MIGRATIONS);
+  await requireOwnLedger(database, settings.archive.origin);
   const store = stack.use(await openStore(settings.store, { clock }));
   const ledger = new Ledger({ db: database.db, origin: settings.archive.origin, clock });
   const signer =
@@ -155,6 +167,18 @@ export async function openArchive(home: string, environment: Environment, clock:
     checkpoint: () => signHead(database, ledger, signer, clock),
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
   };
+}
+
+/** A URL that leads to another archive's database must not end in entries there. @throws InputError */
+async function requireOwnLedger(database: DatabaseHandle, origin: string): Promise<void> {
+  const beginning = await readBeginning(database.db);
+  if (beginning === null || beginning.isOf(origin)) return;
+  throw new InputError(
+    `the database holds another archive (${beginning.origin ?? 'just begun'}), not ${origin}`,
+    {
+      hint: 'Check database.url in muniment.yaml: every archive has a database of its own.',
+    },
+  );
 }
 
 /** One signer at a time: the lock is the database's, the state is not. */

@@ -12,6 +12,7 @@ import type { Clock } from './core/clock.ts';
 import { InputError, MunimentError, VerificationError } from './core/errors.ts';
 import { newId } from './core/ids.ts';
 import type { SourceSettings } from './core/settings.ts';
+import { addressOf } from './db/database.ts';
 import { letEmbeddedStay, stopEmbedded } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
 import { type ExportResult, exportBundle } from './export/export.ts';
@@ -109,34 +110,68 @@ export async function serve(
   if (failures.length > 0) throw failures[0];
 }
 
-/** Starts the embedded server and leaves it running. @returns its superuser's URL, or null where the database is external */
-async function startEmbedded(home: string, environment: Environment): Promise<string | null> {
-  const settings = await readSettings(home, environment);
-  if (settings.databaseUrl !== null) return null;
-  await using urls = await openHomeDatabase(settings);
-  await letEmbeddedStay(settings.home);
-  return urls.adminUrl;
+/** @throws InputError where the database is external: Muniment neither starts nor stops that, and has no superuser there */
+function refuseExternal(settings: Settings): void {
+  if (settings.databaseUrl === null) return;
+  const { database, server } = addressOf(settings.databaseUrl);
+  throw new InputError(`this archive uses an external database (${database} on ${server})`, {
+    hint: 'It is started, stopped and administered where it runs; its URL is what database.url in muniment.yaml refers to.',
+  });
 }
 
-export const embeddedControl = { start: startEmbedded, stop: stopEmbedded };
+/** Starts the embedded server and leaves it running. @returns its superuser's URL */
+async function startEmbedded(home: string, environment: Environment): Promise<string> {
+  const settings = await readSettings(home, environment);
+  refuseExternal(settings);
+  await using urls = await openHomeDatabase(settings);
+  await letEmbeddedStay(settings.home);
+  return urls.adminUrl as string;
+}
 
-/** @returns names of the migrations that ran */
-export async function migrateDatabase(settings: Settings, adminUrl: string | null): Promise<string[]> {
+/** @returns whether it was running */
+async function stopRunning(home: string, environment: Environment): Promise<boolean> {
+  // A server that runs is stopped even when muniment.yaml cannot be read.
+  if (await stopEmbedded(home)) return true;
+  refuseExternal(await readSettings(home, environment));
+  return false;
+}
+
+export const embeddedControl = { start: startEmbedded, stop: stopRunning };
+
+/** Migrates the database of an archive. @returns names of the migrations that ran */
+export async function migrateArchive(settings: Settings, adminUrl: string | null): Promise<string[]> {
   if (settings.databaseUrl === null) {
+    if (adminUrl !== null) {
+      throw new InputError(
+        'this archive uses the embedded database, which has no administrator but Muniment',
+        {
+          hint: 'Leave --admin-url out.',
+        },
+      );
+    }
     // Opening the embedded server migrates it.
     await using urls = await openHomeDatabase(settings);
     return await migrate({ adminUrl: urls.adminUrl as string, runtimeUser: 'muniment', folder: MIGRATIONS });
   }
   if (adminUrl === null) {
     throw new InputError('an external database is migrated by an administrator', {
-      hint: 'Give --admin-url.',
+      hint: `Give --admin-url with the URL of a superuser, or of a role with CREATEROLE that owns the database: a reference such as '\${ADMIN_URL}' keeps its password out of the process list.`,
     });
   }
-  return migrate({
-    adminUrl,
-    runtimeUser: decodeURIComponent(new URL(settings.databaseUrl).username),
-    folder: MIGRATIONS,
-  });
+  const archive = addressOf(settings.databaseUrl);
+  const admin = addressOf(adminUrl);
+  if (archive.database !== admin.database) {
+    throw new InputError(
+      `the administrator's URL names the database ${admin.database}, the archive's is ${archive.database}`,
+      { hint: `End it in /${archive.database}.` },
+    );
+  }
+  return migrateDatabase(adminUrl, archive.user);
+}
+
+/** Migrates a database before there is an archive in it. @param runtimeUser login that the archive will work as */
+export function migrateDatabase(adminUrl: string, runtimeUser: string): Promise<string[]> {
+  return migrate({ adminUrl, runtimeUser, folder: MIGRATIONS });
 }
 
 /** Reads a checkpoint note from a file and opens it with the archive's key. */

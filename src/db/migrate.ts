@@ -3,11 +3,10 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Kysely, type Migration, type MigrationProvider, Migrator, PostgresDialect, sql } from 'kysely';
-import pg from 'pg';
+import { type Migration, type MigrationProvider, Migrator, sql } from 'kysely';
 import { InputError, ServiceError } from '../core/errors.ts';
-
-const ROLES = ['muniment_owner', 'muniment_runtime', 'muniment_eraser'] as const;
+import { type Database, type DatabaseHandle, openDatabase, sqlState } from './database.ts';
+import { makeRoles, requireLogin } from './roles.ts';
 
 class SqlFiles implements MigrationProvider {
   readonly #folder: string;
@@ -31,92 +30,71 @@ class SqlFiles implements MigrationProvider {
   }
 }
 
-function connect(adminUrl: string): Kysely<unknown> {
-  const pool = new pg.Pool({
-    connectionString: adminUrl,
-    max: 2,
-    connectionTimeoutMillis: 15_000,
-    options: '-c TimeZone=UTC',
-  });
-  pool.on('error', () => undefined);
-  return new Kysely({ dialect: new PostgresDialect({ pool }) });
-}
-
-/** Roles belong to the whole server, so two archives migrating at once meet here: the lock and the exception clause let both pass. */
-async function makeRoles(db: Kysely<unknown>, runtimeUser: string): Promise<void> {
-  await db.connection().execute(async (one) => {
-    await sql`SELECT pg_advisory_lock(7301, 1)`.execute(one);
-    try {
-      for (const role of ROLES) {
-        await sql
-          .raw(
-            `DO $$ BEGIN CREATE ROLE ${role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`,
-          )
-          .execute(one);
-      }
-      await sql.raw('GRANT muniment_owner TO CURRENT_USER').execute(one);
-      await sql`SELECT format('GRANT muniment_runtime TO %I', ${runtimeUser}::text) AS command`
-        .execute(one)
-        .then((r) => sql.raw((r.rows[0] as { command: string }).command).execute(one));
-      // SET only: the runtime user does not have the eraser's rights until a transaction takes the role.
-      await sql`SELECT format(${'GRANT muniment_eraser TO %I'} || CASE WHEN current_setting('server_version_num')::int >= 160000 THEN ' WITH INHERIT FALSE, SET TRUE' ELSE '' END, ${runtimeUser}::text) AS command`
-        .execute(one)
-        .then((r) => sql.raw((r.rows[0] as { command: string }).command).execute(one));
-      await sql`GRANT CREATE, USAGE ON SCHEMA public TO muniment_owner`.execute(one);
-    } finally {
-      await sql`SELECT pg_advisory_unlock(7301, 1)`.execute(one);
-    }
-  });
-}
-
 /**
- * Migrates to the newest schema. @param adminUrl URL of a role that may create roles and tables
- * @param runtimeUser login role that the archive will work as; receives muniment_runtime
+ * Migrates to the newest schema. Any number of processes may do it at once: one works, the others find it done.
+ * @param options.adminUrl URL of a superuser, or of a role with CREATEROLE that owns the database
+ * @param options.runtimeUser login role that the archive will work as; receives muniment_runtime
  * @returns names of the migrations that ran
- * @throws InputError when the schema is newer than this Muniment, ServiceError when a migration fails (nothing of it stays)
+ * @throws InputError when the schema is newer than this Muniment, or a URL or role is not what it must be
+ * @throws ServiceError when the server cannot be reached or a migration fails (nothing of it stays)
  */
 export async function migrate(options: {
   adminUrl: string;
   runtimeUser: string;
   folder: string;
 }): Promise<string[]> {
-  const db = connect(options.adminUrl);
+  await using admin = await openDatabase(options.adminUrl, { max: 3 });
+  const client = await admin.pool.connect();
   try {
-    const version = await sql<{ n: number }>`SELECT current_setting('server_version_num')::int AS n`.execute(
-      db,
-    );
-    if ((version.rows[0]?.n ?? 0) < 150000) {
-      throw new InputError('the database server is older than PostgreSQL 15', {
-        hint: 'Upgrade the server to PostgreSQL 15 or newer.',
-      });
-    }
-    await refuseNewer(db, options.folder);
-    await makeRoles(db, options.runtimeUser);
-    const migrator = new Migrator({ db, provider: new SqlFiles(options.folder) });
-    const { error, results } = await migrator.migrateToLatest();
+    await client.query('SELECT pg_advisory_lock(7301, 1)');
+    await refuseNewer(admin.db, options.folder);
+    await makeRoles(client, options.runtimeUser);
+    const { error, results } = await new Migrator({
+      db: admin.db,
+      provider: new SqlFiles(options.folder),
+    }).migrateToLatest();
     if (error !== undefined) {
       throw new ServiceError(`a migration failed and was rolled back: ${(error as Error).message}`, {
         hint: 'The database is as it was before. Report this with the PostgreSQL version.',
         cause: error,
       });
     }
-    await sql`GRANT SELECT ON kysely_migration TO muniment_runtime`.execute(db);
+    const { rows } = await client.query(
+      "SELECT pg_get_userbyid(relowner) = 'muniment_owner' AS done FROM pg_class WHERE oid = 'public.kysely_migration'::regclass",
+    );
+    if (!(rows[0] as { done: boolean }).done) {
+      // Whichever administrator migrates next may then go on.
+      await client.query(`ALTER TABLE kysely_migration OWNER TO muniment_owner;
+                          ALTER TABLE kysely_migration_lock OWNER TO muniment_owner;
+                          GRANT SELECT ON kysely_migration TO muniment_runtime`);
+    }
     return (results ?? []).filter((r) => r.status === 'Success').map((r) => r.migrationName);
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error;
+    throw new InputError(`the administrator's URL lacks a right: ${(error as Error).message}`, {
+      hint: 'Use a superuser, or a role with CREATEROLE that owns the database. Nothing was half done: run it again.',
+      cause: error,
+    });
   } finally {
-    await db.destroy();
+    // Closed, not given back: the lock goes with the connection.
+    client.release(true);
   }
 }
 
-async function applied(db: Kysely<unknown>): Promise<string[]> {
-  const table = await sql<{
-    t: string | null;
-  }>`SELECT to_regclass('public.kysely_migration')::text AS t`.execute(db);
-  if (table.rows[0]?.t == null) return [];
+async function isMigrated(db: Database): Promise<boolean> {
+  const { rows } = await sql<{
+    present: boolean;
+  }>`SELECT to_regclass('public.kysely_migration') IS NOT NULL AS present`.execute(db);
+  return rows[0]?.present === true;
+}
+
+async function applied(db: Database): Promise<string[]> {
+  if (!(await isMigrated(db))) return [];
   const rows = await sql<{ name: string }>`SELECT name FROM kysely_migration ORDER BY name`.execute(db);
   return rows.rows.map((row) => row.name);
 }
 
-async function refuseNewer(db: Kysely<unknown>, folder: string): Promise<number> {
+async function refuseNewer(db: Database, folder: string): Promise<number> {
   const known = Object.keys(await new SqlFiles(folder).getMigrations());
   const done = await applied(db);
   const unknown = done.filter((name) => !known.includes(name));
@@ -128,12 +106,17 @@ async function refuseNewer(db: Kysely<unknown>, folder: string): Promise<number>
   return known.length - done.length;
 }
 
-/** @throws InputError when the schema is newer or older than this code. Run at every start. */
-export async function requireSchema(db: Kysely<never>, folder: string): Promise<void> {
-  const missing = await refuseNewer(db as unknown as Kysely<unknown>, folder);
+/**
+ * Run at every start, as the archive's login.
+ * @throws InputError when the schema is newer or older than this code, or the login has not the rights that an archive works with
+ */
+export async function requireSchema(database: DatabaseHandle, folder: string): Promise<void> {
+  const { db, pool } = database;
+  if (await isMigrated(db)) await requireLogin(pool);
+  const missing = await refuseNewer(db, folder);
   if (missing > 0) {
     throw new InputError(`the database lacks ${missing} migration${missing === 1 ? '' : 's'}`, {
-      hint: "Run `muniment db migrate` with an administrator's URL.",
+      hint: "Run `muniment db migrate --admin-url URL` with an administrator's URL; before `muniment init`, add `--runtime-user` with the login of the archive.",
     });
   }
 }

@@ -2,13 +2,17 @@
 // databases copied from a template that was migrated once.
 
 import { createHash, randomBytes } from 'node:crypto';
-import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { chmod, chown, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { type Database, openDatabase } from '../../src/db/database.ts';
 import { openEmbedded } from '../../src/db/embedded.ts';
+import { readyPrograms } from '../../src/db/embedded-programs.ts';
+import { isRoot, runAs, serverUser } from '../../src/db/embedded-user.ts';
 import { migrate } from '../../src/db/migrate.ts';
 
 const MIGRATIONS = fileURLToPath(new URL('../../migrations', import.meta.url));
@@ -130,4 +134,70 @@ export async function testArchiveDatabase(test: {
     await fresh.close();
   });
   return { db: handle.db, adminUrl: fresh.adminUrl };
+}
+
+export interface OwnServer {
+  readonly port: number;
+  /** URL of its superuser for a database, over TCP with a password. */
+  adminUrl(database?: string): string;
+  /** @returns the URL of a login for a database */
+  urlOf(login: string, password: string, database: string): string;
+  /** Runs statements as superuser. */
+  ask(database: string, ...statements: string[]): Promise<void>;
+  stop(): Promise<void>;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/**
+ * A PostgreSQL as an agency runs one: on TCP, with passwords, and no roles in it yet. It is gone after the test.
+ * MUNIMENT_TEST_POSTGRESQL names the programs' folder of another version (15 or newer).
+ */
+export async function startOwnServer(test: { after(work: () => Promise<void>): void }): Promise<OwnServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'muniment-server-'));
+  await chmod(folder, 0o755);
+  const user = await serverUser(null);
+  const secret = randomBytes(12).toString('hex');
+  const [data, log, passwordFile] = ['data', 'log', 'password'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  await writeFile(passwordFile, secret);
+  if (isRoot()) for (const path of [folder, passwordFile]) await chown(path, user.uid, user.gid);
+  const programs = process.env.MUNIMENT_TEST_POSTGRESQL || (await readyPrograms(user, folder));
+  const run = async (program: string, ...args: string[]): Promise<void> => {
+    const { code } = await runAs(user, join(programs, program), ['-D', data, ...args], { read: false });
+    if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}; see ${folder}`);
+  };
+  await run('initdb', '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8');
+  const port = await freePort();
+  const settings = `-c listen_addresses=127.0.0.1 -c port=${port} -c unix_socket_directories='' -c fsync=off`;
+  await run('pg_ctl', 'start', '-l', log, '-w', '-o', settings);
+  let running = true;
+  const stop = async (): Promise<void> => {
+    if (running) await run('pg_ctl', 'stop', '-m', 'immediate', '-w');
+    running = false;
+  };
+  test.after(async () => {
+    await stop();
+    await rm(folder, { recursive: true });
+  });
+  const urlOf = (login: string, password: string, database: string): string =>
+    `postgres://${login}:${password}@127.0.0.1:${port}/${database}`;
+  const adminUrl = (database = 'postgres'): string => urlOf('postgres', secret, database);
+  return {
+    port,
+    adminUrl,
+    urlOf,
+    ask: (database, ...statements) => ask(adminUrl(database), statements),
+    stop,
+  };
 }

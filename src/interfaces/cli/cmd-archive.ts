@@ -1,13 +1,21 @@
 // init, key, ledger, db, status: the archive as a thing to make and to keep.
 
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { readSettings } from '../../config.ts';
+import { readSettings, resolveSecret } from '../../config.ts';
 import { homePaths } from '../../context.ts';
 import { EXIT, InputError } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
-import { embeddedControl, migrateDatabase, publishLedger } from '../../operations.ts';
+import { embeddedControl, migrateArchive, migrateDatabase, publishLedger } from '../../operations.ts';
 import { initArchive } from '../../setup.ts';
 import { openHome, type Shell } from './shell.ts';
+
+/** On a command line a relative path means the current folder; in muniment.yaml it means the home. */
+function wholePath(reference: string | undefined): string | undefined {
+  return reference?.startsWith('file:') === true
+    ? `file:${resolve(reference.slice('file:'.length))}`
+    : reference;
+}
 
 export function addArchiveCommands(program: Command, shell: Shell): void {
   program
@@ -17,12 +25,15 @@ export function addArchiveCommands(program: Command, shell: Shell): void {
     .requiredOption('--name <name>', 'name of the agency')
     .requiredOption('--origin <origin>', 'name of the log, such as archive.example.gov/social; never changes')
     .requiredOption('--timezone <zone>', 'IANA zone of the agency, such as America/New_York')
-    .option('--database <url>', 'PostgreSQL URL; absent: the embedded server')
+    .option(
+      '--database <url>',
+      `PostgreSQL URL, or where it has a password a reference to one: '\${NAME}' or file:PATH; absent: the embedded server`,
+    )
     .action(
       async (dir: string, options: { name: string; origin: string; timezone: string; database?: string }) => {
         const made = await initArchive(
           dir,
-          { ...options, databaseUrl: options.database },
+          { ...options, databaseUrl: wholePath(options.database) },
           shell.environment,
           shell.clock,
         );
@@ -83,18 +94,13 @@ Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --hom
   db.command('start')
     .description('start the embedded server and leave it running')
     .action(async () => {
-      const url = await embeddedControl.start(shell.home(), shell.environment);
-      shell
-        .output()
-        .result(
-          { running: true },
-          `The embedded server runs. ${url === null ? '' : 'Stop it with `muniment db stop`.'}`,
-        );
+      await embeddedControl.start(shell.home(), shell.environment);
+      shell.output().result({ running: true }, 'The embedded server runs. Stop it with `muniment db stop`.');
     });
   db.command('stop')
     .description('stop the embedded server')
     .action(async () => {
-      const stopped = await embeddedControl.stop(shell.home());
+      const stopped = await embeddedControl.stop(shell.home(), shell.environment);
       shell
         .output()
         .result(
@@ -106,18 +112,27 @@ Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --hom
     .description("print the superuser's URL of the embedded server, starting it")
     .action(async () => {
       const url = await embeddedControl.start(shell.home(), shell.environment);
-      if (url === null)
-        throw new InputError('this archive uses an external database', {
-          hint: 'Its URL is in muniment.yaml.',
-        });
       shell.output().result({ url }, url);
     });
   db.command('migrate')
     .description("bring the database to this version's schema")
-    .option('--admin-url <url>', 'URL of a role that may create roles and tables (external databases)')
-    .action(async (options: { adminUrl?: string }) => {
-      const settings = await readSettings(shell.home(), shell.environment);
-      const done = await migrateDatabase(settings, options.adminUrl ?? null);
+    .option(
+      '--admin-url <url>',
+      `external databases: URL of a role that may create roles and tables, or a reference: '\${NAME}' or file:PATH`,
+    )
+    .option('--runtime-user <login>', 'before `init`: the login that the archive will work as')
+    .action(async (options: { adminUrl?: string; runtimeUser?: string }) => {
+      const { environment } = shell;
+      const adminUrl =
+        options.adminUrl === undefined
+          ? null
+          : resolveSecret(options.adminUrl, process.cwd(), environment, '--admin-url');
+      if (options.runtimeUser !== undefined && adminUrl === null)
+        throw new InputError('--runtime-user goes with --admin-url', { hint: 'Give both, or neither.' });
+      const done =
+        options.runtimeUser !== undefined && adminUrl !== null
+          ? await migrateDatabase(adminUrl, options.runtimeUser)
+          : await migrateArchive(await readSettings(shell.home(), environment), adminUrl);
       shell
         .output()
         .result(
