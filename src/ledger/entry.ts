@@ -1,8 +1,9 @@
 // Entries of the ledger: their shapes, and their one encoding (FORMAT.md, section 2). An entry can never be erased, so nothing personal
 // has a place in these shapes.
 
+import { Buffer, isUtf8 } from 'node:buffer';
 import { z } from 'zod';
-import { canonicalBytes, type Json } from '../core/canonical.ts';
+import { canonicalBytes, canonicalText, type Json } from '../core/canonical.ts';
 import { sha256 } from '../core/digest.ts';
 import { VerificationError } from '../core/errors.ts';
 import { MISSING_STATES } from '../core/vocabulary.ts';
@@ -123,33 +124,46 @@ export function genesis(origin: string): Buffer {
 export function encodeEntry(entry: Entry): Buffer {
   const checked = entrySchema.safeParse(entry);
   if (!checked.success) throw new TypeError(`not an entry: ${z.prettifyError(checked.error)}`);
-  const bytes = encodeFlat(checked.data);
+  const bytes = Buffer.from(canonicalEntry(checked.data), 'utf8');
   if (bytes.length > ENTRY_LIMIT)
     throw new TypeError(`an entry of ${bytes.length} bytes is over the limit of ${ENTRY_LIMIT}`);
   return bytes;
 }
 
+/** RFC 8785 text of an entry. */
+function canonicalEntry(value: Record<string, unknown>): string {
+  const sorted: Record<string, unknown> = {};
+  for (const name of Object.keys(value).sort()) sorted[name] = value[name];
+  const text = JSON.stringify(sorted);
+  return isCanonical(sorted, text) ? text : canonicalText(value as Json);
+}
+
 /**
- * Canonical JSON of an object without nesting: RFC 8785 sorts names by UTF-16 code units and writes strings and integers as
- * JSON.stringify does. Anything nested takes the general way.
+ * RFC 8785 sorts names by UTF-16 code units and writes strings and integers as JSON.stringify does: of an object without nesting,
+ * whose names stand in order, a text that JSON.stringify gives back is canonical. Anything else takes the general way.
+ * @param value what `text` parses to
  */
-function encodeFlat(value: Record<string, unknown>): Buffer {
-  const names = Object.keys(value).sort();
-  let text = '{';
-  for (const name of names) {
-    const member = value[name];
-    if (typeof member === 'object' || (typeof member === 'string' && !member.isWellFormed()))
-      return canonicalBytes(value as Json);
-    text += `${text.length === 1 ? '' : ','}${JSON.stringify(name)}:${JSON.stringify(member)}`;
+function isCanonical(value: Record<string, unknown>, text: string): boolean {
+  let before = '';
+  // Only what must be escaped is escaped, so a lone surrogate would show as an escape; so do control characters, which are rare.
+  let flat = !text.includes('\\u');
+  for (const name in value) {
+    if (!(before < name) || typeof value[name] === 'object') flat = false;
+    before = name;
   }
-  return Buffer.from(`${text}}`, 'utf8');
+  if (flat) return JSON.stringify(value) === text;
+  try {
+    return canonicalBytes(value as Json).equals(Buffer.from(text, 'utf8'));
+  } catch (error) {
+    // A lone surrogate has no canonical form.
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
 }
 
 export type Decoded =
   | { readonly known: true; readonly entry: Entry }
   | { readonly known: false; readonly entry: CommonEntry };
-
-const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Reads an entry and insists on its one encoding.
@@ -158,8 +172,10 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export function decodeEntry(bytes: Uint8Array): Decoded {
   if (bytes.length > ENTRY_LIMIT)
     throw new VerificationError(`${bytes.length} bytes are over the limit of ${ENTRY_LIMIT}`);
-  const value = parseObject(bytes);
-  if (!encodeFlat(value).equals(bytes)) throw new VerificationError('it is not canonical JSON');
+  if (!isUtf8(bytes)) throw new VerificationError('it is not UTF-8');
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
+  const value = parseObject(text);
+  if (!isCanonical(value, text)) throw new VerificationError('it is not canonical JSON');
   checkValues(value, 1);
   if (value.v !== 1) throw new VerificationError(`its version ${JSON.stringify(value.v)} is unknown`);
   const schema = KNOWN_TYPES.has(String(value.type)) ? entrySchema : commonSchema;
@@ -170,13 +186,13 @@ export function decodeEntry(bytes: Uint8Array): Decoded {
     : { known: false, entry: checked.data as CommonEntry };
 }
 
-function parseObject(bytes: Uint8Array): Record<string, unknown> {
+function parseObject(text: string): Record<string, unknown> {
   try {
-    const value: unknown = JSON.parse(decoder.decode(bytes));
+    const value: unknown = JSON.parse(text);
     if (value !== null && typeof value === 'object' && !Array.isArray(value))
       return value as Record<string, unknown>;
   } catch (cause) {
-    if (!(cause instanceof SyntaxError) && !(cause instanceof TypeError)) throw cause;
+    if (!(cause instanceof SyntaxError)) throw cause;
     throw new VerificationError('it is not JSON', { cause });
   }
   throw new VerificationError('it is not a JSON object');

@@ -19,16 +19,15 @@ export interface ObjectSource {
   }>;
 }
 
-/** Entries by ascending position, in batches. @param from first position; @param to first position not wanted */
+/** Entries by ascending position, in batches, read one batch ahead. @param from first position; @param to first position not wanted */
 export async function* entriesFrom(
   db: Database | DatabaseTransaction,
   from: number,
   to: number = Number.MAX_SAFE_INTEGER,
   perBatch = ENTRIES_PER_BATCH,
 ): AsyncIterable<{ seq: number; entry: Buffer; leaf: Buffer }[]> {
-  let next = from;
-  while (next < to) {
-    const rows = await db
+  const read = (next: number) =>
+    db
       .selectFrom('ledger_entries')
       .select(['seq', 'entry', 'leaf'])
       .where('seq', '>=', next)
@@ -36,10 +35,15 @@ export async function* entriesFrom(
       .orderBy('seq')
       .limit(perBatch)
       .execute();
+  let coming = read(from);
+  while (true) {
+    const rows = await coming;
     const last = rows.at(-1);
     if (last === undefined) return;
+    // The server reads on while the caller works on this batch.
+    coming = read(last.seq + 1);
+    coming.catch(() => undefined); // heard at the next turn, or never: a caller that stops early asked for nothing more
     yield rows;
-    next = last.seq + 1;
   }
 }
 

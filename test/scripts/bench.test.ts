@@ -1,0 +1,33 @@
+// `npm run bench`, on sizes too small to judge by: every measurement runs and tells figure, limit, ratio and memory. No time is asserted.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+test('each measurement tells our figure, the limit from the same run, their ratio and its conditions', async () => {
+  const { stdout } = await run(process.execPath, ['scripts/bench.ts', '--quick']);
+  for (const name of [
+    'ledger: entries with all rows',
+    'ledger: entries alone',
+    'capture: a run',
+    'verify: the chain',
+  ]) {
+    const block = stdout.split('\n\n').find((text) => text.startsWith(name));
+    assert.ok(block, `${name} is missing in:\n${stdout}`);
+    for (const line of [
+      /^ {2}ours +[\d,]+ /m,
+      /^ {2}limit +[\d,]+ /m,
+      /^ {2}ratio +\d+\.\d\d \(aim: at least 0\.\d+\)/m,
+    ])
+      assert.match(block, line);
+  }
+  assert.match(stdout, /rows a commit, into \d+ indexes/);
+  assert.match(stdout, /peak resident memory of the process: \d+ MiB for 10 entries/);
+});
+
+test('a measurement that does not exist is refused', async () => {
+  await assert.rejects(run(process.execPath, ['scripts/bench.ts', 'speed']), { code: 2 });
+});
