@@ -1,6 +1,7 @@
 // The pool of connections to the archive's PostgreSQL and the two ways code is bound to it: to a connection, or to a transaction.
 // A connection that cannot be had is told in one sentence without the password: what was tried, what came back, what to do next.
 
+import { Socket } from 'node:net';
 import { Kysely, PostgresDialect, type Transaction } from 'kysely';
 import pg from 'pg';
 import { InputError, type MunimentError, ServiceError } from '../core/errors.ts';
@@ -63,8 +64,14 @@ export function addressOf(url: string): DatabaseAddress {
  */
 export async function openDatabase(url: string, options: { max?: number } = {}): Promise<DatabaseHandle> {
   const address = addressOf(url);
+  const sockets = new Set<Socket>();
   const pool = new pg.Pool({
     connectionString: url,
+    stream: () => {
+      const socket = new Socket();
+      sockets.add(socket.once('close', () => sockets.delete(socket)));
+      return socket;
+    },
     max: options.max ?? 8,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     application_name: 'muniment',
@@ -84,6 +91,8 @@ export async function openDatabase(url: string, options: { max?: number } = {}):
     }
   } catch (cause) {
     await pool.end();
+    // The pool forgets a connection that was refused on our side (no password to give), and the server would keep it for a minute.
+    for (const socket of sockets) socket.destroy();
     if (cause instanceof InputError) throw cause;
     throw connectionFault(cause, address, performance.now() - started);
   }
