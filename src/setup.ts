@@ -85,7 +85,7 @@ export async function initArchive(
   const token = await beginLedger(database.db, ledger, signer.key.verifierKey, newId(clock.now()));
   await signHead(database, ledger, signer, clock);
   for (const folder of [home, paths.keys]) await removeDrafts(folder);
-  await rm(paths.unfinished);
+  await rm(paths.unfinished, { force: true });
   return { home, origin, verifierKey: signer.key.verifierKey, token };
 }
 
