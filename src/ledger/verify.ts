@@ -5,7 +5,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { Json } from '../core/canonical.ts';
 import { bodyCommitment, payloadCommitment } from '../core/digest.ts';
-import { ObjectNotFoundError } from '../core/errors.ts';
+import { MunimentError, ObjectNotFoundError } from '../core/errors.ts';
 import { ChainCheck, type Problem, type StoredEntry } from './chain.ts';
 import { disclosureTree } from './disclosure.ts';
 import {
@@ -102,7 +102,7 @@ export async function verifyArchive(reader: ArchiveReader, options: VerifyOption
 }
 
 interface ReadPayload {
-  readonly state: 'intact' | 'destroyed' | 'missing' | 'altered' | 'present-after-destruction';
+  readonly state: 'intact' | 'destroyed' | 'missing' | 'altered';
   readonly facts: PayloadFacts | null;
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly bytes: Buffer | null;
@@ -115,6 +115,8 @@ class ArchiveVerification {
   readonly #options: VerifyOptions;
   readonly #problems: Problem[] = [];
   #unlisted = 0;
+  /** The intent asked for last: destructions of one intent stand together. */
+  #intent: { readonly seq: number; readonly payloads: ReadonlySet<string> } | null = null;
   readonly #payloads = { intact: 0, destroyed: 0, missing: 0, altered: 0, presentAfterDestruction: 0 };
 
   constructor(reader: ArchiveReader, options: VerifyOptions) {
@@ -325,6 +327,8 @@ class ArchiveVerification {
           if (parsed.answer !== null) await read(parsed.answer.commitment);
         }
       }
+    } else if (entry.type === 'payload.destroyed') {
+      await this.#checkDestruction(entry);
     } else if (entry.type === 'run.finished') {
       const own = await read(entry.report);
       whole = own.state === 'intact';
@@ -554,6 +558,9 @@ class ArchiveVerification {
         record,
         `payload_destructions names entry ${destruction} for ${commitment}, which does not say so`,
       );
+    } else if (destruction !== undefined) {
+      // That it is truly gone is checked, and counted, at the entry that says so.
+      return { ...nothing, state: 'destroyed' };
     }
     try {
       const object = await this.#reader.object(commitment);
@@ -563,16 +570,6 @@ class ArchiveVerification {
         isDocument && object.contentType === 'application/json',
         entry.type === 'run.finished',
       );
-      if (destruction !== undefined) {
-        this.#payloads.presentAfterDestruction += 1;
-        this.#problem(
-          'present-after-destruction',
-          seq,
-          record,
-          `payload ${commitment} was destroyed by entry ${destruction} and is in the store`,
-        );
-        return { ...nothing, state: 'present-after-destruction' };
-      }
       const salt = Buffer.from(object.metadata.salt ?? '', 'hex');
       if (payloadCommitment(salt, digest) !== commitment) {
         this.#payloads.altered += 1;
@@ -589,10 +586,6 @@ class ArchiveVerification {
       return { state: 'intact', facts, metadata: object.metadata, bytes, quarantined };
     } catch (error) {
       if (error instanceof ObjectNotFoundError) {
-        if (destruction !== undefined) {
-          this.#payloads.destroyed += 1;
-          return { ...nothing, state: 'destroyed' };
-        }
         this.#payloads.missing += 1;
         this.#problem('payload-missing', seq, record, `payload ${commitment} is not in the store`);
         return { ...nothing, state: 'missing' };
@@ -606,6 +599,58 @@ class ArchiveVerification {
       );
       return { ...nothing, state: 'altered' };
     }
+  }
+
+  /** Destroyed means: gone from the store, and by an intent that named it before. */
+  async #checkDestruction(entry: Extract<Entry, { type: 'payload.destroyed' }>): Promise<void> {
+    const { payload, seq, record, intent } = entry;
+    if (intent >= seq || !(await this.#intentLists(intent)).has(payload))
+      this.#problem(
+        'destruction-without-intent',
+        seq,
+        record,
+        `entry ${intent} is no intent to destroy payload ${payload}`,
+      );
+    try {
+      const object = await this.#reader.object(payload);
+      object.body.destroy();
+    } catch (error) {
+      if (error instanceof ObjectNotFoundError) {
+        this.#payloads.destroyed += 1;
+        return;
+      }
+      // What cannot be read is there all the same.
+      if (!(error instanceof MunimentError)) throw error;
+    }
+    this.#payloads.presentAfterDestruction += 1;
+    this.#problem(
+      'present-after-destruction',
+      seq,
+      record,
+      `payload ${payload} was destroyed by entry ${seq} and is in the store`,
+    );
+  }
+
+  /** Payloads that an intent names; none when the entry is no intent, or its body is not the one committed to. */
+  async #intentLists(seq: number): Promise<ReadonlySet<string>> {
+    if (this.#intent?.seq === seq) return this.#intent.payloads;
+    const payloads = new Set<string>();
+    const bytes = await this.#reader.entry(seq);
+    const [row] = await this.#reader.rows('entry_bodies', seq, seq + 1);
+    if (bytes !== null && row?.kind === 'disposition.intent') {
+      const decoded = decodeEntry(bytes);
+      const body = row.body as Buffer;
+      if (
+        decoded.known &&
+        decoded.entry.type === 'sealed' &&
+        decoded.entry.body === bodyCommitment(row.salt as Buffer, body)
+      ) {
+        const { records } = JSON.parse(body.toString('utf8')) as { records: { payloads: string[] }[] };
+        for (const listed of records) for (const payload of listed.payloads) payloads.add(payload);
+      }
+    }
+    this.#intent = { seq, payloads };
+    return payloads;
   }
 
   async #isDestruction(seq: number, commitment: string): Promise<boolean> {

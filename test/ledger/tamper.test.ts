@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
 import { openHomeDatabase } from '../../src/context.ts';
+import { decodeEntry, type Entry, encodeEntry, genesis } from '../../src/ledger/entry.ts';
+import { leafHash, RightEdge } from '../../src/ledger/tree.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../support/archive.ts';
 
@@ -113,6 +115,53 @@ describe('an archive that was tampered with', () => {
       );
     });
   }
+
+  test('a ledger rewritten consistently from one entry on, by someone without the key, is noticed', async () => {
+    const tables = ['ledger_entries', 'ledger_subtrees', 'ledger_head', 'checkpoints', 'capture_runs'];
+    for (const table of tables)
+      await admin.query(`CREATE TEMP TABLE kept_${table} AS SELECT * FROM public.${table}`);
+    // The last run never was partial: its entry says so now, and so does its row; every later entry is chained anew.
+    const { rows } = await admin.query('SELECT seq, entry FROM ledger_entries ORDER BY seq');
+    const log = (rows as { seq: number; entry: Buffer }[]).map(
+      (row) => decodeEntry(row.entry).entry as Entry,
+    );
+    const first = log.findLast((entry) => entry.type === 'run.finished') as Entry;
+    const edge = RightEdge.from(0, []);
+    let prev = genesis(made.archive.settings.archive.origin);
+    for (const entry of log) {
+      const changed = entry.seq === first.seq ? { ...entry, status: 'failed' } : entry;
+      const bytes = encodeEntry({ ...changed, prev: prev.toString('base64') } as Entry);
+      prev = leafHash(bytes);
+      edge.append(prev);
+      await admin.query('UPDATE ledger_entries SET entry = $2, leaf = $3 WHERE seq = $1', [
+        entry.seq,
+        bytes,
+        prev,
+      ]);
+    }
+    await admin.query('UPDATE ledger_head SET root = $1, edge = $2, last = $3', [
+      edge.root(),
+      edge.encode(),
+      prev,
+    ]);
+    await admin.query("UPDATE capture_runs SET status = 'failed' WHERE seq = $1", [first.seq]);
+    const kept = await verifyArchiveOf(made.archive);
+    // The same, with every checkpoint that would contradict it removed: only what lies outside the database can tell now.
+    await admin.query('DELETE FROM checkpoints WHERE size > $1', [first.seq]);
+    const removed = await verifyArchiveOf(made.archive);
+    for (const table of tables) {
+      await admin.query(`DELETE FROM public.${table}`);
+      await admin.query(`INSERT INTO public.${table} SELECT * FROM kept_${table}`);
+      await admin.query(`DROP TABLE kept_${table}`);
+    }
+    assert.ok(kept.problems.some((problem) => problem.kind === 'checkpoint-differs'));
+    assert.deepEqual(
+      removed.problems.map((problem) => problem.kind),
+      ['root-differs'],
+      'the rewritten ledger is consistent in itself; the pinned head is what gives it away',
+    );
+    assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
+  });
 
   test('one changed byte of any payload is noticed', async () => {
     const rows = await made.archive.database.db

@@ -1,0 +1,165 @@
+// The only way out: what policy makes eligible is destroyed, in two steps that a crash can part. An intent enters the ledger, under the same
+// lock as every change of policy; then objects go, then rows are erased with an entry for each payload. Proposal and approval by two
+// people, certificates and tombstones are not here yet, so no command leads here.
+
+import { sql } from 'kysely';
+import type { Json } from '../core/canonical.ts';
+import { InputError, RefusedError } from '../core/errors.ts';
+import type { SourceSettings } from '../core/settings.ts';
+import type { Database, DatabaseTransaction } from '../db/database.ts';
+import type { Ledger } from '../ledger/append.ts';
+import { ERASED_COLUMNS } from '../ledger/projection.ts';
+import { type CivilSettings, type Decision, decide } from '../policy/decide.ts';
+import type { PolicyFile } from '../policy/load.ts';
+import type { ObjectEraser } from '../store/objects.ts';
+import { policyInForce, recordFacts, unapplied } from './policy-in-force.ts';
+
+const INTENT = 'disposition.intent';
+
+export interface DispositionContext {
+  readonly db: Database;
+  readonly ledger: Ledger;
+  readonly eraser: ObjectEraser;
+  /** Account id that the entries name. */
+  readonly actor: string;
+}
+
+/** What policy needs beside the database, as of the day of the decision. */
+export interface DecisionInputs {
+  readonly files: readonly PolicyFile[];
+  readonly sources: readonly SourceSettings[];
+  readonly civil: CivilSettings;
+  readonly today: Temporal.PlainDate;
+}
+
+interface Intent {
+  readonly records: readonly { readonly record: string; readonly payloads: readonly string[] }[];
+}
+
+/**
+ * Destroys records that policy makes eligible today: all of them, or none is begun.
+ * @returns position of the intent, and how many payloads are gone
+ * @throws RefusedError when one of them is not eligible, or files differ from the policy in force
+ */
+export async function destroyRecords(
+  context: DispositionContext,
+  records: readonly string[],
+  inputs: DecisionInputs,
+): Promise<{ intent: number; payloads: number }> {
+  const intent = await context.ledger.write(context.actor, async (batch) => {
+    const differing = await unapplied(batch.tx, inputs.files);
+    if (differing.length > 0) {
+      throw new RefusedError(`the files of ${differing.join(' and ')} differ from the policy in force`, {
+        hint: 'Nothing is destroyed until `muniment policy apply`.',
+      });
+    }
+    const { policy } = await policyInForce(batch.tx, Number.MAX_SAFE_INTEGER);
+    const listed: Intent['records'][number][] = [];
+    for (const record of [...records].sort()) {
+      const facts = await recordFacts(batch.tx, record, Number.MAX_SAFE_INTEGER, inputs.sources);
+      mustBeEligible(decide(facts, policy, inputs.today, inputs.civil));
+      listed.push({ record, payloads: await payloadsOf(batch.tx, record) });
+    }
+    const body = { records: listed } satisfies Intent;
+    return batch.addWithBody({ type: 'sealed' }, INTENT, body as unknown as Json);
+  });
+  return { intent, payloads: await execute(context, intent) };
+}
+
+/** Ends what a crash interrupted. @returns positions of the intents that were not carried out to their end */
+export async function finishDestructions(context: DispositionContext): Promise<number[]> {
+  const intents = await context.db
+    .selectFrom('entry_bodies')
+    .select('seq')
+    .where('kind', '=', INTENT)
+    .orderBy('seq')
+    .execute();
+  const finished: number[] = [];
+  for (const { seq } of intents) if ((await execute(context, seq)) > 0) finished.push(seq);
+  return finished;
+}
+
+function mustBeEligible(decision: Decision): void {
+  if (decision.decision === 'eligible') return;
+  throw new RefusedError(`record ${decision.record} may not be destroyed: ${decision.decision}`, {
+    hint: decision.reasons.join(' '),
+  });
+}
+
+async function payloadsOf(tx: DatabaseTransaction, record: string): Promise<string[]> {
+  const rows = await tx
+    .selectFrom('payloads')
+    .select('commitment')
+    .where('record_id', '=', record)
+    .where('salt', 'is not', null)
+    .orderBy('commitment')
+    .execute();
+  return rows.map((row) => row.commitment);
+}
+
+/** Objects first: an entry that says *destroyed* is never ahead of the fact. @returns payloads destroyed by this call */
+async function execute(context: DispositionContext, intent: number): Promise<number> {
+  const { records } = await readIntent(context.db, intent);
+  let destroyed = 0;
+  for (const { record, payloads } of records) {
+    const left = await notDestroyed(context.db, payloads);
+    if (left.length === 0) continue;
+    for (const commitment of left) await context.eraser.erase(commitment);
+    await context.ledger.write(context.actor, async (batch) => {
+      // Another process may have ended this record meanwhile.
+      const mine = await notDestroyed(batch.tx, left);
+      for (const payload of mine) batch.add({ type: 'payload.destroyed', record, payload, intent });
+      batch.afterwards(() => eraseRows(batch.tx, record, payloads));
+      destroyed += mine.length;
+    });
+  }
+  return destroyed;
+}
+
+async function readIntent(db: Database, seq: number): Promise<Intent> {
+  const row = await db
+    .selectFrom('entry_bodies')
+    .select('body')
+    .where('seq', '=', seq)
+    .where('kind', '=', INTENT)
+    .executeTakeFirst();
+  if (row === undefined)
+    throw new InputError(`entry ${seq} is no intent of destruction`, { hint: 'Run `muniment verify`.' });
+  return JSON.parse(row.body.toString('utf8')) as Intent;
+}
+
+async function notDestroyed(
+  db: Database | DatabaseTransaction,
+  payloads: readonly string[],
+): Promise<string[]> {
+  const { rows } = await sql<{ commitment: string }>`
+    SELECT commitment FROM unnest(${payloads as string[]}::text[]) AS asked (commitment)
+    WHERE NOT EXISTS (SELECT FROM payload_destructions AS d WHERE d.commitment = asked.commitment)`.execute(
+    db,
+  );
+  return rows.map((row) => row.commitment);
+}
+
+/** As the eraser, whose rights end with this work: columns to NULL, working memory removed. */
+async function eraseRows(
+  tx: DatabaseTransaction,
+  record: string,
+  payloads: readonly string[],
+): Promise<void> {
+  const list = sql`${payloads as string[]}::text[]`;
+  await sql`SET LOCAL ROLE muniment_eraser`.execute(tx);
+  await sql`UPDATE payloads SET ${nulls('payloads')} WHERE commitment = ANY(${list})`.execute(tx);
+  await sql`UPDATE snapshots SET ${nulls('snapshots')} WHERE record_id = ${record} AND document = ANY(${list})`.execute(
+    tx,
+  );
+  await sql`UPDATE record_identities SET ${nulls('record_identities')} WHERE record_id = ${record}`.execute(
+    tx,
+  );
+  await sql`DELETE FROM payload_versions WHERE commitment = ANY(${list})`.execute(tx);
+  await sql`DELETE FROM sightings WHERE record_id = ${record}`.execute(tx);
+  await sql`RESET ROLE`.execute(tx);
+}
+
+function nulls(table: keyof typeof ERASED_COLUMNS) {
+  return sql.join(ERASED_COLUMNS[table].map((column) => sql`${sql.ref(column)} = NULL`));
+}
