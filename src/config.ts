@@ -20,8 +20,9 @@ export interface Environment {
 export function readEnvironment(): Environment {
   const variables = { ...process.env };
   return {
-    home: variables.MUNIMENT_HOME ?? null,
-    token: variables.MUNIMENT_TOKEN ?? null,
+    // Set to nothing is not set.
+    home: variables.MUNIMENT_HOME || null,
+    token: variables.MUNIMENT_TOKEN || null,
     configFolder: join(variables.XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'muniment'),
     variables,
   };

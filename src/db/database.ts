@@ -102,6 +102,8 @@ export async function openDatabase(url: string, options: { max?: number } = {}):
     pool,
     async [Symbol.asyncDispose]() {
       await db.destroy();
+      // Kysely ends the pool only if it made queries through it; an open pool keeps the process up for its idle time.
+      if (!pool.ended) await pool.end();
     },
   };
 }
