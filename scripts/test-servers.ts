@@ -1,10 +1,11 @@
-// Tests the collectors against real platform servers: installs what they need into test/servers where it can, runs the tests,
-// and says plainly what was skipped on a machine that cannot run a server.
+// `npm run test:servers`: the collectors against a real AT Protocol network and the store against a real S3 service. Installs what they
+// need where it can (packages into test/servers, Debian's packages as root), and says plainly what a machine cannot run.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -66,19 +67,68 @@ function prepareAtproto(): string | null {
     const isRoot = process.getuid?.() === 0;
     if (!isRoot || !isOnPath('apt-get')) return 'there is no redis-server (install Redis)';
     say('Installing Redis …');
-    if (!succeeds('apt-get', ['install', '-y', '-q', 'redis-server'], SERVERS))
+    succeeds('apt-get', ['-qq', 'update'], SERVERS);
+    if (!succeeds('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', 'redis-server'], SERVERS))
       return 'Redis could not be installed';
   }
   return null;
 }
 
-const obstacle = prepareAtproto();
-if (obstacle !== null) {
-  say(`SKIPPED: tests against a real AT Protocol network, since ${obstacle}.`);
-} else {
-  const files = (await readdir(SERVERS))
-    .filter((name) => name.endsWith('.test.ts'))
-    .map((name) => join(SERVERS, name));
-  const ran = spawnSync(process.execPath, ['--test', ...files], { cwd: ROOT, stdio: 'inherit' });
-  process.exitCode = ran.status ?? 1;
+const S3 = join(ROOT, 'scripts', 's3-local.sh');
+
+/** Runs test files. @returns whether they passed */
+function passes(files: readonly string[], environment: Record<string, string> = {}): boolean {
+  const ran = spawnSync(process.execPath, ['--test', ...files], {
+    cwd: ROOT,
+    stdio: 'inherit',
+    env: { ...process.env, ...environment },
+  });
+  return ran.status === 0;
 }
+
+async function testCollectors(): Promise<boolean> {
+  const obstacle = prepareAtproto();
+  if (obstacle !== null) {
+    say(`SKIPPED: tests against a real AT Protocol network, since ${obstacle}.`);
+    return true;
+  }
+  const files = (await readdir(SERVERS)).filter((name) => name.endsWith('.test.ts'));
+  return passes(files.map((name) => join(SERVERS, name)));
+}
+
+async function testStore(): Promise<boolean> {
+  if (!isOnPath('radosgw')) {
+    const isRoot = process.getuid?.() === 0;
+    if (!isRoot || !isOnPath('apt-get')) {
+      say('SKIPPED: tests against a real S3 service, since there is no Ceph RADOS Gateway (radosgw).');
+      return true;
+    }
+    say('Installing Ceph …');
+    if (!succeeds('bash', [S3, 'install'], ROOT)) {
+      say('SKIPPED: tests against a real S3 service, since Ceph could not be installed.');
+      return true;
+    }
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'muniment-s3-'));
+  const started = spawnSync('bash', [S3, 'start', folder], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    if (started.status !== 0) {
+      say('SKIPPED: tests against a real S3 service, since it did not start here (its reason stands above).');
+      return true;
+    }
+    const lines = started.stdout.matchAll(/^export (\w+)='?([^'\n]*)'?$/gm);
+    return passes(
+      [join(ROOT, 'test', 'store', 's3.test.ts')],
+      Object.fromEntries([...lines].map(([, name, value]) => [name, value])),
+    );
+  } finally {
+    spawnSync('bash', [S3, 'stop', folder], { stdio: 'inherit' });
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const good = [await testCollectors(), await testStore()];
+process.exitCode = good.every(Boolean) ? 0 : 1;
