@@ -149,6 +149,14 @@ class ArchiveVerification {
       this.#compareRoot(chain, checkpoint, 'checkpoint-differs', 'the stored checkpoint');
     for (const anchor of anchors)
       this.#compareRoot(chain, anchor, 'anchor-differs', 'the anchored checkpoint');
+    if (pinned === null && checkpoints.length > 0) {
+      this.#problem(
+        'pinned-head-missing',
+        null,
+        null,
+        'checkpoints were signed, yet the signed head kept outside the database is gone: a rewritten end would go unnoticed',
+      );
+    }
     if (pinned !== null)
       this.#compareRoot(chain, pinned, 'root-differs', 'the signed head kept outside the database');
     await this.#checkHead(chain);

@@ -1,7 +1,7 @@
 // An archive that somebody with every right on the database has changed: each change is found, and its place is named.
 
 import assert from 'node:assert/strict';
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import pg from 'pg';
@@ -161,6 +161,17 @@ describe('an archive that was tampered with', () => {
       'the rewritten ledger is consistent in itself; the pinned head is what gives it away',
     );
     assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
+  });
+
+  test('a signed head that is gone from outside the database is noticed', async () => {
+    const head = join(made.home, 'keys', 'head.json');
+    await rename(head, `${head}.away`);
+    const { problems } = await verifyArchiveOf(made.archive);
+    await rename(`${head}.away`, head);
+    assert.deepEqual(
+      problems.map((problem) => problem.kind),
+      ['pinned-head-missing'],
+    );
   });
 
   test('one changed byte of any payload is noticed', async () => {
