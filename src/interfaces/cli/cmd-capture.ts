@@ -56,9 +56,13 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
       shell
         .output()
         .result({ checks }, () =>
-          checks
-            .map((c) => `${c.source}: ${c.ok ? 'reachable' : 'NOT reachable'}\n  ${c.findings.join('\n  ')}`)
-            .join('\n'),
+          checks.length === 0
+            ? 'No source is configured.'
+            : checks
+                .map(
+                  (c) => `${c.source}: ${c.ok ? 'reachable' : 'NOT reachable'}\n  ${c.findings.join('\n  ')}`,
+                )
+                .join('\n'),
         );
     });
 

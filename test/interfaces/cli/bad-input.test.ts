@@ -92,6 +92,17 @@ describe('settings', () => {
     assertError(await muniment(['status'], { cwd: folder }), 2, /muniment\.yaml/);
   });
 
+  test('a home without sources is told in a sentence', async () => {
+    const home = join(folder, 'no-sources');
+    await mkdir(home);
+    await writeFile(join(home, 'muniment.yaml'), SETTINGS.replace(/sources:.*/s, 'sources: []\n'));
+    for (const command of ['list', 'check'])
+      assert.equal(
+        (await muniment(['--home', home, 'source', command])).stdout,
+        'No source is configured.\n',
+      );
+  });
+
   test('an unknown command or option is told with exit 2', async () => {
     assertError(await muniment(['colect']), 2, /colect/);
     assertError(await muniment(['collect', '--fast']), 2, /--fast/);
