@@ -7,9 +7,19 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
 
 /** @returns the RFC 8785 text of a value. @throws TypeError on lone surrogates, NaN, Infinity or undefined. */
 export function canonicalText(value: Json): string {
-  const text = canonicalize(value);
+  const text = canonicalized(value);
   if (text === undefined) throw new TypeError('undefined has no canonical JSON');
   return text;
+}
+
+function canonicalized(value: Json): string | undefined {
+  try {
+    return canonicalize(value);
+  } catch (cause) {
+    // The library throws a plain Error for what JSON can't hold; a stack that overflowed is another matter.
+    if (cause instanceof RangeError) throw cause;
+    throw new TypeError(`it has no canonical JSON: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** @returns the RFC 8785 bytes (UTF-8) of a value. @throws TypeError as {@link canonicalText}. */

@@ -175,8 +175,9 @@ export function decodeEntry(bytes: Uint8Array): Decoded {
   if (!isUtf8(bytes)) throw new VerificationError('it is not UTF-8');
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
   const value = parseObject(text);
-  if (!isCanonical(value, text)) throw new VerificationError('it is not canonical JSON');
+  // Depth first: what writes canonical JSON descends as deep as hostile bytes go.
   checkValues(value, 1);
+  if (!isCanonical(value, text)) throw new VerificationError('it is not canonical JSON');
   if (value.v !== 1) throw new VerificationError(`its version ${JSON.stringify(value.v)} is unknown`);
   const schema = KNOWN_TYPES.has(String(value.type)) ? entrySchema : commonSchema;
   const checked = schema.safeParse(value);

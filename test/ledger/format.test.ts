@@ -5,8 +5,9 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { canonicalText } from '../../src/core/canonical.ts';
 import { bodyCommitment, payloadCommitment, sha256 } from '../../src/core/digest.ts';
+import { VerificationError } from '../../src/core/errors.ts';
 import { leafBytes, textRuns } from '../../src/ledger/disclosure.ts';
-import { genesis } from '../../src/ledger/entry.ts';
+import { decodeEntry, genesis } from '../../src/ledger/entry.ts';
 import {
   EMPTY_ROOT,
   inclusionProof,
@@ -76,4 +77,15 @@ test('canonical JSON is that of RFC 8785', () => {
     canonicalText(sorted),
     '{"\\r":"Carriage Return","1":"One","\u0080":"Control","\u00f6":"Latin Small Letter O With Diaeresis","\u20ac":"Euro Sign","\ud83d\ude00":"Emoji: Grinning Face","\ufb33":"Hebrew Letter Dalet With Dagesh"}',
   );
+});
+
+test('an entry nested as deep as its limit of bytes allows, or with a lone surrogate, is refused and crashes nothing', () => {
+  for (const text of [
+    `{"a":${'['.repeat(30_000)}${']'.repeat(30_000)}}`,
+    `{"a":${'{"a":'.repeat(10_000)}1${'}'.repeat(10_001)}`,
+    '{"a":"\\ud800"}',
+    '{"\\ud800":1}',
+  ]) {
+    assert.throws(() => decodeEntry(Buffer.from(text)), VerificationError);
+  }
 });
