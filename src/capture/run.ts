@@ -144,8 +144,9 @@ async function runLocked(
       await pages.entered();
       if (end?.coverage === 'all' && run.errors.length === 0) await lookUpUnseen(context, run);
     } catch (error) {
-      noteProblem(run, problemOf(error, options.signal));
+      // First what is under way: it must not go on after the run has ended, whatever ended it.
       await pages.entered();
+      noteProblem(run, problemOf(error, options.signal));
     }
     if (options.signal.aborted && !run.errors.some((e) => e.code === 'interrupted'))
       noteProblem(run, interrupted());

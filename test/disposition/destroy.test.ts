@@ -5,8 +5,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import pg from 'pg';
-import { openHomeDatabase } from '../../src/context.ts';
+import type pg from 'pg';
 import { RefusedError } from '../../src/core/errors.ts';
 import {
   type DecisionInputs,
@@ -20,7 +19,13 @@ import { searchRecords } from '../../src/operations.ts';
 import { readPolicyFiles } from '../../src/policy/load.ts';
 import { directoryEraser } from '../../src/store/eraser.ts';
 import { FakePlatform } from '../support/appview.ts';
-import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import {
+  collectCity,
+  superuserOf,
+  type TestArchive,
+  testArchive,
+  verifyArchiveOf,
+} from '../support/archive.ts';
 
 const SCHEDULE = `id: city
 version: "1"
@@ -93,14 +98,9 @@ describe('destruction', () => {
       actor: account.id,
       eraser: directoryEraser({ path: join(made.home, 'payloads') }),
     };
-    const urls = await openHomeDatabase(made.archive.settings);
-    admin = new pg.Client({ connectionString: urls.adminUrl as string });
-    await admin.connect();
-    await admin.query("SET session_replication_role = 'replica'");
-    cleanups.unshift(async () => {
-      await admin.end();
-      await urls[Symbol.asyncDispose]();
-    });
+    const superuser = await superuserOf(made.archive);
+    admin = superuser.admin;
+    cleanups.unshift(superuser.close);
   });
   after(async () => {
     for (const work of cleanups) await work();

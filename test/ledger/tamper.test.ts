@@ -4,12 +4,17 @@ import assert from 'node:assert/strict';
 import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import pg from 'pg';
-import { openHomeDatabase } from '../../src/context.ts';
+import type pg from 'pg';
 import { decodeEntry, type Entry, encodeEntry, genesis } from '../../src/ledger/entry.ts';
 import { leafHash, RightEdge } from '../../src/ledger/tree.ts';
 import { FakePlatform } from '../support/appview.ts';
-import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import {
+  collectCity,
+  superuserOf,
+  type TestArchive,
+  testArchive,
+  verifyArchiveOf,
+} from '../support/archive.ts';
 
 interface Change {
   readonly what: string;
@@ -70,15 +75,9 @@ describe('an archive that was tampered with', () => {
     await collectCity(made.archive);
     post.text = 'Main Street is open';
     await collectCity(made.archive);
-    const urls = await openHomeDatabase(made.archive.settings);
-    admin = new pg.Client({ connectionString: urls.adminUrl as string });
-    await admin.connect();
-    // As a superuser with every trigger and foreign key switched off.
-    await admin.query("SET session_replication_role = 'replica'");
-    cleanups.unshift(async () => {
-      await admin.end();
-      await urls[Symbol.asyncDispose]();
-    });
+    const superuser = await superuserOf(made.archive);
+    admin = superuser.admin;
+    cleanups.unshift(superuser.close);
   });
   const cleanups: (() => Promise<void>)[] = [];
 

@@ -3,8 +3,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import type { Environment } from '../../src/config.ts';
-import { type Archive, openArchive } from '../../src/context.ts';
+import { type Archive, openArchive, openHomeDatabase } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { stopEmbedded } from '../../src/db/embedded.ts';
 import { collect, verify } from '../../src/operations.ts';
@@ -63,4 +64,21 @@ export async function collectCity(archive: Archive) {
 
 export function verifyArchiveOf(archive: Archive) {
   return verify(archive, { signal: new AbortController().signal });
+}
+
+/** A connection that may do anything: the superuser's, with every trigger and foreign key switched off. */
+export async function superuserOf(
+  archive: Archive,
+): Promise<{ admin: pg.Client; close: () => Promise<void> }> {
+  const urls = await openHomeDatabase(archive.settings);
+  const admin = new pg.Client({ connectionString: urls.adminUrl as string });
+  await admin.connect();
+  await admin.query("SET session_replication_role = 'replica'");
+  return {
+    admin,
+    async close() {
+      await admin.end();
+      await urls[Symbol.asyncDispose]();
+    },
+  };
 }
