@@ -65,7 +65,7 @@ async function enterMissing(
     const owner = { record: item.record };
     const mediaType = answer.exchange.headers['content-type']?.split(';')[0]?.trim() ?? '';
     const contentType = /^[\w.+-]+\/[\w.+-]+$/.test(mediaType) ? mediaType : 'application/octet-stream';
-    const body = await storePayload(context.store, answer.body, { owner, role: 'answer', contentType });
+    const body = await storePayload(context, answer.body, { owner, role: 'answer', contentType });
     const parsed = observationDocumentOf({
       record: item.record,
       run: run.id,
@@ -85,7 +85,7 @@ async function enterMissing(
         mediaType: contentType,
       },
     });
-    const document = await storePayload(context.store, canonicalBytes(parsed as unknown as Json), {
+    const document = await storePayload(context, canonicalBytes(parsed as unknown as Json), {
       owner,
       role: 'observation',
       contentType: 'application/json',
@@ -110,7 +110,7 @@ async function enterMissing(
         },
         { document: parsed, facts: (commitment) => known(facts, commitment) },
       );
-      await recordVersions(batch.tx, facts.values());
+      await recordVersions(batch.tx, context.store.identity, facts.values());
       run.counts.missing += 1;
     }
   });

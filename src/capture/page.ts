@@ -132,12 +132,15 @@ async function enterRound(
     await noteSeen(context.database.db, run, round, seen);
     return;
   }
-  await context.ledger.write(context.actor, (batch) => enter(batch, run, round, stored));
+  await context.ledger.write(context.actor, (batch) =>
+    enter(batch, context.store.identity, run, round, stored),
+  );
 }
 
 /** Runs in the sequencer's transaction: what another source captured meanwhile is left out, its payloads stay unreferenced. */
 async function enter(
   batch: Batch,
+  store: string,
   run: RunProgress,
   round: Round,
   { prepared, restorations }: StoredRound,
@@ -184,7 +187,7 @@ async function enter(
   const unlinked = new Set([...now.values()].filter((item) => !item.linked).map((item) => item.record));
   for (const record of unlinked)
     batch.add({ type: 'record.linked', record, source: run.source.id, run: run.id });
-  await recordVersions(batch.tx, versions);
+  await recordVersions(batch.tx, store, versions);
   await noteSeen(batch.tx, run, round, records);
 }
 

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { newSalt, payloadCommitment, sha256, sha256Hex } from '../core/digest.ts';
 import type { Id } from '../core/ids.ts';
+import { archiveMark } from '../ledger/entry.ts';
 import type { PayloadFacts } from '../ledger/projection.ts';
 import type { ObjectWriter } from '../store/objects.ts';
 
@@ -24,16 +25,22 @@ export interface PayloadDescription {
   readonly seed?: Buffer;
 }
 
+/** Where payloads go, and of which archive they are. */
+export interface PayloadPlace {
+  readonly store: ObjectWriter;
+  readonly ledger: { readonly origin: string };
+}
+
 /** Stores bytes as a new payload under a fresh salt. @returns when it is durable */
 export async function storePayload(
-  store: ObjectWriter,
+  { store, ledger }: PayloadPlace,
   bytes: Uint8Array,
   description: PayloadDescription,
 ): Promise<StoredPayload> {
   const salt = newSalt();
   const digest = sha256(bytes);
   const commitment = payloadCommitment(salt, digest);
-  const object = await store.put(commitment, { bytes }, objectDescription(salt, description));
+  const object = await store.put(commitment, { bytes }, objectDescription(ledger.origin, salt, description));
   return {
     commitment,
     salt,
@@ -46,7 +53,7 @@ export async function storePayload(
 
 /** Stores a finished file as a new payload. @param sha256InHex digest of the file, checked again while it is read here */
 export async function storePayloadFile(
-  store: ObjectWriter,
+  { store, ledger }: PayloadPlace,
   file: { path: string; length: number; sha256: string },
   description: PayloadDescription,
 ): Promise<StoredPayload> {
@@ -60,7 +67,7 @@ export async function storePayloadFile(
   const object = await store.put(
     commitment,
     { file: file.path, length: file.length },
-    objectDescription(salt, description),
+    objectDescription(ledger.origin, salt, description),
   );
   return {
     commitment,
@@ -72,8 +79,12 @@ export async function storePayloadFile(
   };
 }
 
-function objectDescription(salt: Buffer, description: PayloadDescription) {
-  const metadata: Record<string, string> = { salt: salt.toString('hex'), role: description.role };
+function objectDescription(origin: string, salt: Buffer, description: PayloadDescription) {
+  const metadata: Record<string, string> = {
+    archive: archiveMark(origin),
+    salt: salt.toString('hex'),
+    role: description.role,
+  };
   if ('record' in description.owner) metadata.record = description.owner.record;
   else metadata.run = description.owner.run;
   if (description.seed !== undefined) metadata.seed = description.seed.toString('hex');

@@ -55,7 +55,7 @@ export async function prepare(
   // A retry that brought nothing new makes no version.
   if (cause === 'media' && payloads.size === 0) return null;
   const newMedia = payloads.size;
-  const slice = await storePayload(context.store, sighting.slice, {
+  const slice = await storePayload(context, sighting.slice, {
     owner: { record },
     role: 'slice',
     contentType: sighting.sliceType,
@@ -77,7 +77,7 @@ export async function prepare(
   });
   const seed = newSalt();
   const tree = disclosureTree(document as unknown as Json, seed);
-  const stored = await storePayload(context.store, canonicalBytes(document as unknown as Json), {
+  const stored = await storePayload(context, canonicalBytes(document as unknown as Json), {
     owner: { record },
     role: 'document',
     contentType: 'application/json',
@@ -149,7 +149,7 @@ async function prepareMedia(
         });
       } else {
         const payload = await storePayloadFile(
-          context.store,
+          context,
           { path: fetched.file, length: fetched.length, sha256: fetched.sha256 },
           { owner: { record }, role: 'media', contentType },
         );
@@ -207,7 +207,7 @@ export async function prepareRestoration(
     exchange: sighting.exchange,
     answer: null,
   });
-  const stored = await storePayload(context.store, canonicalBytes(document as unknown as Json), {
+  const stored = await storePayload(context, canonicalBytes(document as unknown as Json), {
     owner: { record: item.record },
     role: 'observation',
     contentType: 'application/json',

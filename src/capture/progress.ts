@@ -4,7 +4,9 @@ import type { Clock } from '../core/clock.ts';
 import { ServiceError } from '../core/errors.ts';
 import type { Id } from '../core/ids.ts';
 import type { DatabaseHandle } from '../db/database.ts';
+import { keepVersions } from '../db/payload-versions.ts';
 import type { Batch, Ledger } from '../ledger/append.ts';
+import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import type { Collector, Exchange, Problem } from '../sources/collector.ts';
 import type { ObjectStore } from '../store/objects.ts';
 import type { SourceName } from './documents.ts';
@@ -83,17 +85,21 @@ export function known(facts: ReadonlyMap<string, StoredPayload>, commitment: str
   return found;
 }
 
-/** Keeps the store's version ids, where the store has any. */
-export async function recordVersions(tx: Batch['tx'], payloads: Iterable<StoredPayload>): Promise<void> {
-  const rows = [...payloads].flatMap((p) =>
-    p.version === null ? [] : [{ commitment: p.commitment, version: p.version }],
+/**
+ * Keeps the store's version ids, where the store has any. Called in the sequencer's transaction with whatever is entered.
+ * @throws RefusedError when the archive has moved to another store meanwhile: then nothing may be entered
+ */
+export async function recordVersions(
+  tx: Batch['tx'],
+  store: string,
+  payloads: Iterable<StoredPayload>,
+): Promise<void> {
+  await requireStoreInForce(tx, store);
+  await keepVersions(
+    tx,
+    store,
+    [...payloads].filter((payload) => payload.version !== null),
   );
-  if (rows.length > 0)
-    await tx
-      .insertInto('payload_versions')
-      .values(rows)
-      .onConflict((c) => c.doNothing())
-      .execute();
 }
 
 /** Keeps bytes that could not be cut or read as an item, owned by the run. */
@@ -103,7 +109,7 @@ export async function quarantine(
   bytes: Uint8Array,
   reason: string,
 ): Promise<void> {
-  const payload = await storePayload(context.store, bytes, {
+  const payload = await storePayload(context, bytes, {
     owner: { run: run.id },
     role: 'quarantine',
     contentType: 'application/octet-stream',

@@ -10,7 +10,9 @@ import { canonicalText, type Json } from '../core/canonical.ts';
 import { instantText } from '../core/clock.ts';
 import { MunimentError } from '../core/errors.ts';
 import { type Id, newId } from '../core/ids.ts';
+import { shareStore } from '../db/store-lock.ts';
 import type { RunReportHead } from '../ledger/documents.ts';
+import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import { CollectError } from '../sources/collect-error.ts';
 import type { Collector, CollectorEvent, Problem } from '../sources/collector.ts';
 import type { SourceName } from './documents.ts';
@@ -61,7 +63,10 @@ export async function captureSource(
       "SELECT pg_try_advisory_lock(7302, ('x' || substr(md5($1), 1, 8))::bit(32)::int) AS got",
       [source.id],
     );
-    if (rows[0]?.got !== true) return busy(source);
+    if (rows[0]?.got !== true) return busy(source, `another run of ${source.name} is going on`);
+    if (!(await shareStore(lock)))
+      return busy(source, "objects of the archive's store are being moved or removed");
+    await requireStoreInForce(context.database.db, context.store.identity);
     return await runLocked(context, source, collector, options);
   } finally {
     // The session's lock goes with the connection, so the connection does not go back to the pool.
@@ -69,8 +74,8 @@ export async function captureSource(
   }
 }
 
-function busy(source: SourceName): RunOutcome {
-  const message = `another run of ${source.name} is going on; this one did not start`;
+function busy(source: SourceName, reason: string): RunOutcome {
+  const message = `${reason}; this run did not start`;
   return outcomeOf(
     source,
     null,
@@ -211,7 +216,7 @@ async function finish(
   const path = join(run.spool, 'report.jsonl');
   const file = await writeReport(context, run, head, path);
   const description = { owner: { run: run.id }, role: 'report', contentType: 'application/jsonl' } as const;
-  const report = await storePayloadFile(context.store, { path, ...file }, description);
+  const report = await storePayloadFile(context, { path, ...file }, description);
   const facts = new Map<string, StoredPayload>([[report.commitment, report]]);
   for (const quarantined of run.quarantined) facts.set(quarantined.commitment, quarantined.payload);
   await context.ledger.write(context.actor, async (batch) => {
@@ -225,7 +230,7 @@ async function finish(
       },
       { quarantined: run.quarantined, facts: (commitment) => known(facts, commitment) },
     );
-    await recordVersions(batch.tx, facts.values());
+    await recordVersions(batch.tx, context.store.identity, facts.values());
     if (state !== undefined) {
       await batch.tx
         .insertInto('source_states')

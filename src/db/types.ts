@@ -102,7 +102,8 @@ export interface PayloadDestructions {
 
 export interface PayloadVersions {
   commitment: string;
-  version: string;
+  version: string | null;
+  store: string;
 }
 
 export interface Payloads {

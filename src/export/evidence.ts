@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { payloadCommitment } from '../core/digest.ts';
 import { ObjectNotFoundError, VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
+import { storedVersions } from '../db/payload-versions.ts';
 import { type ObjectReader, readObject } from '../store/objects.ts';
 import { type BagWriter, IN_MEMORY } from './bag.ts';
 import { type BundledRole, payloadPath } from './verifier/verify.mjs';
@@ -66,12 +67,15 @@ export class Evidence {
   ): Promise<{ payloads: BundledPayload[]; documents: Map<string, Buffer> }> {
     const rows = await this.#tx
       .selectFrom('payloads')
-      .leftJoin('payload_versions', 'payload_versions.commitment', 'payloads.commitment')
-      .selectAll('payloads')
-      .select('payload_versions.version')
+      .selectAll()
       .where('record_id', '=', record)
       .where('seq', '<', this.#size)
       .execute();
+    const versions = await storedVersions(
+      this.#tx,
+      this.#store.identity,
+      rows.map((row) => row.commitment),
+    );
     rows.sort(
       (a, b) =>
         a.seq - b.seq ||
@@ -83,7 +87,7 @@ export class Evidence {
     for (const row of rows) {
       const role = row.role as BundledRole;
       const path = payloadPath(role, row.commitment, row.content_type);
-      const { problem, bytes } = await this.#put(path, row);
+      const { problem, bytes } = await this.#put(path, row, versions.get(row.commitment) ?? null);
       if (bytes !== null && (role === 'document' || role === 'observation'))
         documents.set(row.commitment, bytes);
       payloads.push({
@@ -106,19 +110,16 @@ export class Evidence {
   /** @returns an image small enough to be drawn, or null */
   async picture(commitment: string, length: number): Promise<Buffer | null> {
     if (length > IN_MEMORY) return null;
-    const kept = await this.#db
-      .selectFrom('payload_versions')
-      .select('version')
-      .where('commitment', '=', commitment)
-      .executeTakeFirst();
-    return (await readObject(this.#store, commitment, kept?.version ?? null)).bytes;
+    const versions = await storedVersions(this.#db, this.#store.identity, [commitment]);
+    return (await readObject(this.#store, commitment, versions.get(commitment) ?? null)).bytes;
   }
 
   async #put(
     path: string,
-    row: { commitment: string; salt: Buffer | null; length: number; version: string | null },
+    row: { commitment: string; salt: Buffer | null; length: number },
+    version: string | null,
   ) {
-    const { commitment, salt, version } = row;
+    const { commitment, salt } = row;
     if (salt === null) return { problem: 'destroyed' as const, bytes: null };
     // Read whole before it is written: an altered payload must not be in the bundle, not even its beginning.
     const kept: Buffer[] = [];

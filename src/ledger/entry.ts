@@ -98,6 +98,14 @@ const entrySchema = z.discriminatedUnion('type', [
     records: position,
     manifest: hex,
   }),
+  z.strictObject({
+    ...common,
+    type: z.literal('store.copied'),
+    payloads: position,
+    bytes: position,
+    damaged: position,
+    body: hex,
+  }),
   z.strictObject({ ...common, type: z.literal('sealed'), body: hex }),
 ]);
 
@@ -118,6 +126,11 @@ const KNOWN_TYPES: ReadonlySet<string> = new Set(
 /** @returns `prev` of the first entry, as bytes */
 export function genesis(origin: string): Buffer {
   return sha256('muniment/v1/genesis\n', origin);
+}
+
+/** @returns what marks an object in a store as of the archive of this origin; two archives may share a bucket */
+export function archiveMark(origin: string): string {
+  return genesis(origin).toString('hex').slice(0, 16);
 }
 
 /** @returns the entry's bytes. @throws TypeError when it is not of its type's shape or too long: a mistake in our own code */

@@ -4,12 +4,14 @@
 import type { Readable } from 'node:stream';
 import { sql } from 'kysely';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
+import { storedVersions } from '../db/payload-versions.ts';
 import type { ArchiveReader, RowWithSeq } from './verify.ts';
 
 const ENTRIES_PER_BATCH = 1000;
 
 /** The right to read objects, as this room needs it. */
 export interface ObjectSource {
+  readonly identity: string;
   get(
     key: string,
     version?: string | null,
@@ -125,12 +127,8 @@ class DatabaseReader implements ArchiveReader {
   }
 
   async object(commitment: string) {
-    const row = await this.#tx
-      .selectFrom('payload_versions')
-      .select('version')
-      .where('commitment', '=', commitment)
-      .executeTakeFirst();
-    const { object, body } = await this.#store.get(commitment, row?.version ?? null);
+    const versions = await storedVersions(this.#tx, this.#store.identity, [commitment]);
+    const { object, body } = await this.#store.get(commitment, versions.get(commitment) ?? null);
     return { contentType: object.contentType, length: object.length, metadata: object.metadata, body };
   }
 }

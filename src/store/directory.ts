@@ -48,6 +48,7 @@ export function openDirectoryStore(options: DirectoryStoreOptions): ObjectStore 
 }
 
 class DirectoryStore implements ObjectStore {
+  readonly identity: string;
   readonly location: string;
   readonly lock = 'none';
   readonly #root: string;
@@ -62,6 +63,7 @@ class DirectoryStore implements ObjectStore {
 
   constructor({ path: root, create = false, clock = systemClock }: DirectoryStoreOptions) {
     this.#root = path.resolve(root);
+    this.identity = `directory:${this.#root}`;
     this.location = this.#root;
     this.#create = create;
     this.#clock = clock;

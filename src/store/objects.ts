@@ -43,6 +43,8 @@ export interface ListedObject {
 
 /** The right to read. */
 export interface ObjectReader {
+  /** Tells this store from every other: version ids are kept under it. No secret in it, but hardly for people (`location` is). */
+  readonly identity: string;
   /** @throws ObjectNotFoundError */
   head(key: ObjectKey, version?: string | null): Promise<StoredObject>;
   /** @throws ObjectNotFoundError. The caller must consume or destroy `body`. */

@@ -47,6 +47,8 @@ export class S3Bucket {
   readonly bucket: string;
   readonly prefix: string;
   readonly location: string;
+  /** With the service: buckets of two services may have one name. */
+  readonly identity: string;
   readonly #where: string;
   #versioned: Promise<boolean> | undefined;
 
@@ -54,6 +56,7 @@ export class S3Bucket {
     this.bucket = bucket;
     this.prefix = prefix;
     this.location = `s3://${bucket}/${prefix}`;
+    this.identity = `s3:${endpoint ?? `aws:${region}`}/${bucket}/${prefix}`;
     this.#where = endpoint ?? `AWS S3 in ${region}`;
     this.client = new S3Client({
       region,

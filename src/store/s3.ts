@@ -51,6 +51,7 @@ export function openS3Store(options: S3StoreOptions): ObjectStore {
 }
 
 class S3Store implements ObjectStore {
+  readonly identity: string;
   readonly location: string;
   readonly lock: ObjectStore['lock'];
   readonly #bucket: S3Bucket;
@@ -65,6 +66,7 @@ class S3Store implements ObjectStore {
     this.#bucket = new S3Bucket(options);
     this.#lock = options.lock;
     this.#clock = options.clock;
+    this.identity = this.#bucket.identity;
     this.location = this.#bucket.location;
     this.lock = options.lock === 'none' ? 'none' : options.lock.mode;
   }

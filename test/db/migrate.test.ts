@@ -1,6 +1,7 @@
 // Migrations and roles on a real server: who may do what to the ledger, asked of PostgreSQL itself.
 
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
@@ -12,7 +13,7 @@ import { freshDatabase, type OwnServer, startOwnServer } from '../support/postgr
 
 const FOLDER = fileURLToPath(new URL('../../migrations', import.meta.url));
 const PASSWORD = 'only-in-tests';
-const COUNT_OF_MIGRATIONS = 1;
+const COUNT_OF_MIGRATIONS = readdirSync(FOLDER).filter((name) => name.endsWith('.sql')).length;
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });

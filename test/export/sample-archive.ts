@@ -131,12 +131,12 @@ export class SampleArchive {
     const facts = new Map<string, PayloadFacts>();
     const keep = (stored: StoredPayload) => facts.set(stored.commitment, stored) && stored;
     const storedSlice = keep(
-      await storePayload(this.store, slice, { owner, role: 'slice', contentType: 'application/json' }),
+      await storePayload(this, slice, { owner, role: 'slice', contentType: 'application/json' }),
     );
     const media: MediaEntry[] = [];
     for (const [n, medium] of (options.media ?? []).entries()) {
       const stored = keep(
-        await storePayload(this.store, medium.bytes, { owner, role: 'media', contentType: medium.mediaType }),
+        await storePayload(this, medium.bytes, { owner, role: 'media', contentType: medium.mediaType }),
       );
       media.push({
         role: 'image',
@@ -202,7 +202,7 @@ export class SampleArchive {
     });
     const seed = newSalt();
     const stored = keep(
-      await storePayload(this.store, canonicalBytes(document as unknown as Json), {
+      await storePayload(this, canonicalBytes(document as unknown as Json), {
         owner,
         role: 'document',
         contentType: 'application/json',
@@ -254,7 +254,7 @@ export class SampleArchive {
     },
   ): Promise<number> {
     const owner = { record: record.id };
-    const answer = await storePayload(this.store, Buffer.from('{"posts":[]}'), {
+    const answer = await storePayload(this, Buffer.from('{"posts":[]}'), {
       owner,
       role: 'answer',
       contentType: 'application/json',
@@ -274,7 +274,7 @@ export class SampleArchive {
         mediaType: 'application/json',
       },
     });
-    const stored = await storePayload(this.store, canonicalBytes(document as unknown as Json), {
+    const stored = await storePayload(this, canonicalBytes(document as unknown as Json), {
       owner,
       role: 'observation',
       contentType: 'application/json',

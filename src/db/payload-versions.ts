@@ -1,0 +1,40 @@
+// Where each store keeps a payload: the version id that it gave. No evidence; what is read under it is checked against the commitment.
+
+import { sql } from 'kysely';
+import type { Database, DatabaseTransaction } from './database.ts';
+
+/** Rows from before stores were told apart. */
+const UNNAMED = '';
+
+/**
+ * @param store identity of the store that is to be read
+ * @returns version ids by commitment; none for a payload of which that store has no version id
+ */
+export async function storedVersions(
+  db: Database | DatabaseTransaction,
+  store: string,
+  commitments: readonly string[],
+): Promise<Map<string, string>> {
+  if (commitments.length === 0) return new Map();
+  // The store's own row decides, also where it says that there is no version.
+  const { rows } = await sql<{ commitment: string; version: string | null }>`
+    SELECT DISTINCT ON (commitment) commitment, version FROM payload_versions
+    WHERE commitment = ANY(${commitments as string[]}::text[]) AND store IN (${store}, ${UNNAMED})
+    ORDER BY commitment, store DESC`.execute(db);
+  return new Map(rows.flatMap((row) => (row.version === null ? [] : [[row.commitment, row.version]])));
+}
+
+/** Notes what a store answered when payloads were put there; the latest answer counts. */
+export async function keepVersions(
+  db: Database | DatabaseTransaction,
+  store: string,
+  payloads: readonly { readonly commitment: string; readonly version: string | null }[],
+): Promise<void> {
+  if (payloads.length === 0) return;
+  await sql`
+    INSERT INTO payload_versions (commitment, store, version)
+    SELECT commitment, ${store}, version
+    FROM unnest(${payloads.map((p) => p.commitment)}::text[], ${payloads.map((p) => p.version)}::text[]) AS kept (commitment, version)
+    ON CONFLICT (commitment, store) DO UPDATE SET version = excluded.version
+    WHERE payload_versions.version IS DISTINCT FROM excluded.version`.execute(db);
+}

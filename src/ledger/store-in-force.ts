@@ -1,0 +1,36 @@
+// Which store is the archive's, once it has moved: the newest `store.copied` that names a store says whether the archive went there or
+// left it. Nothing may be added to, or destroyed in, a store that was left: the other one would not know.
+
+import { z } from 'zod';
+import { RefusedError } from '../core/errors.ts';
+import type { Database, DatabaseTransaction } from '../db/database.ts';
+
+/** Kind of the body of `store.copied`. */
+export const STORE_COPIED = 'store.copied';
+
+const place = z.object({ identity: z.string(), location: z.string() });
+const moveBody = z.object({ from: place, to: place });
+
+/** @throws RefusedError when the archive has left this store */
+export async function requireStoreInForce(
+  db: Database | DatabaseTransaction,
+  identity: string,
+): Promise<void> {
+  const rows = await db
+    .selectFrom('entry_bodies')
+    .select(['seq', 'body'])
+    .where('kind', '=', STORE_COPIED)
+    .orderBy('seq', 'desc')
+    .execute();
+  for (const { seq, body } of rows) {
+    const { from, to } = moveBody.parse(JSON.parse(body.toString('utf8')));
+    if (to.identity === identity) return;
+    if (from.identity !== identity) continue;
+    throw new RefusedError(
+      `by entry ${seq} the archive's payloads are in ${to.location}, and this would go on with ${from.location}`,
+      {
+        hint: `Let \`store:\` in muniment.yaml name ${to.location}. To go back instead, run \`muniment store copy --from FILE --to FILE\`, where the files describe the new and the old store.`,
+      },
+    );
+  }
+}
