@@ -53,7 +53,7 @@ async function check(url: string, entries: number, onBatch = () => {}): Promise<
   await using database = await openDatabase(url);
   const chain = new ChainCheck(ORIGIN, [entries]);
   for await (const batch of entriesFrom(database.db, 0, entries)) {
-    const { problems } = chain.take(batch);
+    const { problems } = await chain.take(batch);
     if (problems.length > 0) throw new Error(JSON.stringify(problems[0]));
     onBatch();
   }

@@ -7,6 +7,7 @@ import { canonicalBytes, canonicalText, type Json } from '../core/canonical.ts';
 import { sha256 } from '../core/digest.ts';
 import { VerificationError } from '../core/errors.ts';
 import { MISSING_STATES } from '../core/vocabulary.ts';
+import { type FieldForm, fits, type Layout, layoutOf } from './layout.ts';
 
 export const ENTRY_LIMIT = 65_535;
 const DEPTH_LIMIT = 3;
@@ -15,21 +16,31 @@ const id = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f
 const hex = z.string().regex(/^[0-9a-f]{64}$/);
 const time = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 const position = z.int().min(0);
+const fromOne = z.int().min(1);
 const word = z.string().max(200);
+const key = z.string().max(400);
+const origin = z.string().min(1).max(200);
+const previous = z.string().regex(/^[A-Za-z0-9+/]{43}=$/);
 
-const common = {
-  v: z.literal(1),
-  origin: z.string().min(1).max(200),
-  seq: position,
-  prev: z.string().regex(/^[A-Za-z0-9+/]{43}=$/),
-  at: time,
-  actor: id,
-};
+/** The same rules as bytes, for {@link layoutOf}: what a form lets pass, its schema lets pass. */
+const FORMS: ReadonlyMap<z.ZodType, FieldForm> = new Map<z.ZodType, FieldForm>([
+  [id, { kind: 'fixed', form: 'hhhhhhhh-hhhh-7hhh-vhhh-hhhhhhhhhhhh' }],
+  [hex, { kind: 'fixed', form: 'h'.repeat(64) }],
+  [time, { kind: 'fixed', form: 'dddd-dd-ddTdd:dd:dd.dddZ' }],
+  [previous, { kind: 'fixed', form: `${'B'.repeat(43)}=` }],
+  [position, { kind: 'whole', least: 0 }],
+  [fromOne, { kind: 'whole', least: 1 }],
+  [word, { kind: 'plain', least: 0, most: 200 }],
+  [key, { kind: 'plain', least: 0, most: 400 }],
+  [origin, { kind: 'plain', least: 1, most: 200 }],
+]);
+
+const common = { v: z.literal(1), origin, seq: position, prev: previous, at: time, actor: id };
 
 const entrySchema = z.discriminatedUnion('type', [
   z.strictObject({ ...common, type: z.literal('archive.created'), software: word }),
-  z.strictObject({ ...common, type: z.literal('key.added'), key: z.string().max(400) }),
-  z.strictObject({ ...common, type: z.literal('key.retired'), key: z.string().max(400) }),
+  z.strictObject({ ...common, type: z.literal('key.added'), key }),
+  z.strictObject({ ...common, type: z.literal('key.retired'), key }),
   z.strictObject({
     ...common,
     type: z.literal('account.changed'),
@@ -59,10 +70,10 @@ const entrySchema = z.discriminatedUnion('type', [
     record: id,
     snapshot: id,
     run: id,
-    version: z.int().min(1),
+    version: fromOne,
     document: hex,
     disclosure: hex,
-    leaves: z.int().min(1),
+    leaves: fromOne,
   }),
   z.strictObject({
     ...common,
@@ -119,8 +130,16 @@ export type CommonEntry = Pick<Entry, 'v' | 'origin' | 'seq' | 'prev' | 'at' | '
   readonly type: string;
 };
 
+/** Where an entry of ours says its type: read before anything is believed of it. */
+const TYPE = ',"type":"';
+
 const KNOWN_TYPES: ReadonlySet<string> = new Set(
   entrySchema.options.map((option) => option.shape.type.value),
+);
+
+/** By type; a type with an enumeration has a layout for each of its values. */
+const LAYOUTS: ReadonlyMap<string, readonly Layout[]> = new Map(
+  entrySchema.options.map((option) => [option.shape.type.value, layoutOf(option.shape, FORMS)]),
 );
 
 /** @returns `prev` of the first entry, as bytes */
@@ -185,6 +204,8 @@ export type Decoded =
 export function decodeEntry(bytes: Uint8Array): Decoded {
   if (bytes.length > ENTRY_LIMIT)
     throw new VerificationError(`${bytes.length} bytes are over the limit of ${ENTRY_LIMIT}`);
+  const usual = usualEntry(bytes);
+  if (usual !== null) return { known: true, entry: usual };
   if (!isUtf8(bytes)) throw new VerificationError('it is not UTF-8');
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
   const value = parseObject(text);
@@ -198,6 +219,15 @@ export function decodeEntry(bytes: Uint8Array): Decoded {
   return schema === entrySchema
     ? { known: true, entry: checked.data as Entry }
     : { known: false, entry: checked.data as CommonEntry };
+}
+
+/** @returns the entry when its bytes fit a layout of its type, else null: then nothing is said yet */
+function usualEntry(bytes: Uint8Array): Entry | null {
+  // Bytes that fit a layout are ASCII, so nothing is lost by reading them as Latin-1.
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+  const from = text.indexOf(TYPE) + TYPE.length;
+  const layouts = LAYOUTS.get(text.slice(from, text.indexOf('"', from)));
+  return layouts?.some((layout) => fits(bytes, layout)) === true ? (JSON.parse(text) as Entry) : null;
 }
 
 function parseObject(text: string): Record<string, unknown> {

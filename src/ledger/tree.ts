@@ -4,16 +4,24 @@
 import { sha256 } from '../core/digest.ts';
 import { VerificationError } from '../core/errors.ts';
 
-const LEAF = Buffer.from([0]);
 const HASH_BYTES = 32;
 /** 0x01 ‖ left ‖ right: laid out once, filled and hashed within one call. */
 const pair = Buffer.alloc(1 + 2 * HASH_BYTES, 1);
+/** 0x00 ‖ entry: the longest entry and the prefix (FORMAT.md, section 2). Views of it are kept by length, since a new view costs as much as a hash. */
+const prefixed = Buffer.alloc(1 + 65_535);
+const VIEWED = 2048;
+const views: (Buffer | undefined)[] = [];
 
 /** Root of the tree without entries (RFC 6962 section 2.1). */
 export const EMPTY_ROOT: Buffer = sha256(Buffer.alloc(0));
 
 export function leafHash(entry: Uint8Array): Buffer {
-  return sha256(Buffer.concat([LEAF, entry]));
+  const length = 1 + entry.length;
+  if (length > prefixed.length) return sha256(Buffer.of(0), entry);
+  prefixed.set(entry, 1);
+  if (length > VIEWED) return sha256(prefixed.subarray(0, length));
+  views[length] ??= prefixed.subarray(0, length);
+  return sha256(views[length]);
 }
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {

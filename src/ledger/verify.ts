@@ -139,7 +139,7 @@ class ArchiveVerification {
     );
     for await (const stored of this.#reader.entries()) {
       this.#options.signal?.throwIfAborted();
-      const batch = chain.take(stored);
+      const batch = await chain.take(stored);
       for (const p of batch.problems) this.#problem(p.kind, p.seq, p.record, p.detail);
       await this.#checkSubtrees(batch.subtrees);
       await this.#checkRows(batch.entries);
