@@ -3,7 +3,7 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { VerificationError } from '../core/errors.ts';
-import { type CommonEntry, decodeEntry, type Entry, genesis } from './entry.ts';
+import { genesis, type PlacedEntry, placeEntry } from './entry.ts';
 import { leafHash, RightEdge } from './tree.ts';
 
 /** Checked without a pause: about a millisecond. */
@@ -24,8 +24,8 @@ export interface Problem {
 }
 
 export interface ChainBatch {
-  /** Entries that could be read, in order; `entry` is null where the type is unknown or the bytes are no entry. */
-  readonly entries: readonly { readonly seq: number; readonly entry: Entry | null }[];
+  /** All entries, in order; `entry` is null where the bytes are no entry. */
+  readonly entries: readonly { readonly seq: number; readonly entry: PlacedEntry | null }[];
   /** Subtrees of 256^level entries that became full in this batch. */
   readonly subtrees: readonly { readonly level: number; readonly n: number; readonly hash: Buffer }[];
   readonly problems: readonly Problem[];
@@ -37,7 +37,6 @@ export class ChainCheck {
   readonly #edge = RightEdge.from(0, []);
   #last: Buffer;
   #at = '';
-  #unknownTypes = 0;
   /** Roots asked for at certain sizes, filled while passing them. */
   readonly #roots = new Map<number, Buffer | null>();
 
@@ -49,10 +48,6 @@ export class ChainCheck {
 
   get size(): number {
     return this.#edge.size;
-  }
-  /** Entries of a type that this Muniment does not know: in the chain, but of unverified meaning. */
-  get unknownTypes(): number {
-    return this.#unknownTypes;
   }
   root(): Buffer {
     return this.#edge.root();
@@ -66,7 +61,7 @@ export class ChainCheck {
   async take(stored: readonly StoredEntry[]): Promise<ChainBatch> {
     const problems: Problem[] = [];
     const subtrees: { level: number; n: number; hash: Buffer }[] = [];
-    const entries: { seq: number; entry: Entry | null }[] = [];
+    const entries: { seq: number; entry: PlacedEntry | null }[] = [];
     const problem = (kind: string, seq: number, detail: string): void => {
       problems.push({ kind, seq, record: null, detail });
     };
@@ -77,19 +72,19 @@ export class ChainCheck {
       const leaf = leafHash(bytes);
       if (storedLeaf !== null && !leaf.equals(storedLeaf))
         problem('leaf-differs', seq, `entry ${seq} does not hash to its stored leaf`);
-      const read = this.#read(bytes, seq, problem);
-      if (read !== null) {
-        if (read.common.seq !== seq || seq !== expected)
-          problem('entry-moved', seq, `entry at ${seq} says that it is entry ${read.common.seq}`);
-        if (read.common.origin !== this.origin)
-          problem('origin-differs', seq, `entry ${seq} belongs to ${JSON.stringify(read.common.origin)}`);
-        if (read.common.prev !== this.#last.toString('base64'))
+      const entry = this.#read(bytes, seq, problem);
+      if (entry !== null) {
+        if (entry.seq !== seq || seq !== expected)
+          problem('entry-moved', seq, `entry at ${seq} says that it is entry ${entry.seq}`);
+        if (entry.origin !== this.origin)
+          problem('origin-differs', seq, `entry ${seq} belongs to ${JSON.stringify(entry.origin)}`);
+        if (entry.prev !== this.#last.toString('base64'))
           problem('chain-broken', seq, `entry ${seq} does not continue the entry before it`);
-        if (read.common.at !== this.#at && read.common.at < this.#at)
+        if (entry.at !== this.#at && entry.at < this.#at)
           problem('time-reversed', seq, `entry ${seq} is dated before the entry before it`);
-        this.#at = read.common.at;
+        this.#at = entry.at;
       }
-      entries.push({ seq, entry: read?.entry ?? null });
+      entries.push({ seq, entry });
       this.#last = leaf;
       this.#edge.append(leaf, (level, n, hash) => {
         if (level > 0 && level % 8 === 0) subtrees.push({ level: level / 8, n, hash });
@@ -104,12 +99,9 @@ export class ChainCheck {
     bytes: Buffer,
     seq: number,
     problem: (kind: string, seq: number, detail: string) => void,
-  ): { common: CommonEntry; entry: Entry | null } | null {
+  ): PlacedEntry | null {
     try {
-      const decoded = decodeEntry(bytes);
-      if (decoded.known) return { common: decoded.entry, entry: decoded.entry };
-      this.#unknownTypes += 1;
-      return { common: decoded.entry, entry: null };
+      return placeEntry(bytes);
     } catch (error) {
       if (!(error instanceof VerificationError)) throw error;
       problem('entry-altered', seq, `entry ${seq} is no valid entry: ${error.message}`);

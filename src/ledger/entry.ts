@@ -130,9 +130,6 @@ export type CommonEntry = Pick<Entry, 'v' | 'origin' | 'seq' | 'prev' | 'at' | '
   readonly type: string;
 };
 
-/** Where an entry of ours says its type: read before anything is believed of it. */
-const TYPE = ',"type":"';
-
 const KNOWN_TYPES: ReadonlySet<string> = new Set(
   entrySchema.options.map((option) => option.shape.type.value),
 );
@@ -197,15 +194,74 @@ export type Decoded =
   | { readonly known: true; readonly entry: Entry }
   | { readonly known: false; readonly entry: CommonEntry };
 
+/** What an entry says of its place in the log, read first; the rest when it is asked for. */
+export interface PlacedEntry extends Pick<CommonEntry, 'origin' | 'seq' | 'prev' | 'at'> {
+  /** The whole entry; null when its type is unknown to this Muniment. */
+  whole(): Entry | null;
+}
+
 /**
  * Reads an entry and insists on its one encoding.
  * @throws VerificationError with the reason when the bytes are no valid entry
  */
 export function decodeEntry(bytes: Uint8Array): Decoded {
+  const usual = usualText(bytes);
+  return usual === null ? decodeUnusual(bytes) : { known: true, entry: JSON.parse(usual) as Entry };
+}
+
+/**
+ * As {@link decodeEntry}, for those who follow the chain.
+ * @throws VerificationError as it does
+ */
+export function placeEntry(bytes: Uint8Array): PlacedEntry {
+  const usual = usualText(bytes);
+  if (usual !== null) return new UsualEntry(usual);
+  const { known, entry } = decodeUnusual(bytes);
+  const { origin, seq, prev, at } = entry;
+  return { origin, seq, prev, at, whole: () => (known ? (entry as Entry) : null) };
+}
+
+/** No string of a usual entry holds a quotation mark, so a name in quotation marks stands in it once. */
+class UsualEntry implements PlacedEntry {
+  readonly origin: string;
+  readonly seq: number;
+  readonly prev: string;
+  readonly at: string;
+  readonly #text: string;
+
+  constructor(text: string) {
+    this.#text = text;
+    this.at = stringAfter(text, ',"at":"');
+    this.origin = stringAfter(text, ',"origin":"');
+    this.prev = stringAfter(text, ',"prev":"');
+    const from = text.indexOf(SEQ) + SEQ.length;
+    this.seq = Number(text.slice(from, text.indexOf(',', from)));
+  }
+
+  whole(): Entry {
+    return JSON.parse(this.#text) as Entry;
+  }
+}
+
+const SEQ = ',"seq":';
+const TYPE = ',"type":"';
+
+function stringAfter(text: string, name: string): string {
+  const from = text.indexOf(name) + name.length;
+  return text.slice(from, text.indexOf('"', from));
+}
+
+/** @returns the text of an entry whose bytes fit a layout of its type, else null: then nothing is said yet */
+function usualText(bytes: Uint8Array): string | null {
+  // Bytes that fit a layout are ASCII, so nothing is lost by reading them as Latin-1.
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+  const layouts = LAYOUTS.get(stringAfter(text, TYPE));
+  return layouts?.some((layout) => fits(bytes, layout)) === true ? text : null;
+}
+
+function decodeUnusual(bytes: Uint8Array): Decoded {
   if (bytes.length > ENTRY_LIMIT)
     throw new VerificationError(`${bytes.length} bytes are over the limit of ${ENTRY_LIMIT}`);
-  const usual = usualEntry(bytes);
-  if (usual !== null) return { known: true, entry: usual };
   if (!isUtf8(bytes)) throw new VerificationError('it is not UTF-8');
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
   const value = parseObject(text);
@@ -219,15 +275,6 @@ export function decodeEntry(bytes: Uint8Array): Decoded {
   return schema === entrySchema
     ? { known: true, entry: checked.data as Entry }
     : { known: false, entry: checked.data as CommonEntry };
-}
-
-/** @returns the entry when its bytes fit a layout of its type, else null: then nothing is said yet */
-function usualEntry(bytes: Uint8Array): Entry | null {
-  // Bytes that fit a layout are ASCII, so nothing is lost by reading them as Latin-1.
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-  const from = text.indexOf(TYPE) + TYPE.length;
-  const layouts = LAYOUTS.get(text.slice(from, text.indexOf('"', from)));
-  return layouts?.some((layout) => fits(bytes, layout)) === true ? (JSON.parse(text) as Entry) : null;
 }
 
 function parseObject(text: string): Record<string, unknown> {

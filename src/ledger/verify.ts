@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import type { Json } from '../core/canonical.ts';
 import { bodyCommitment, payloadCommitment } from '../core/digest.ts';
 import { MunimentError, ObjectNotFoundError } from '../core/errors.ts';
-import { ChainCheck, type Problem, type StoredEntry } from './chain.ts';
+import { type ChainBatch, ChainCheck, type Problem, type StoredEntry } from './chain.ts';
 import { disclosureTree } from './disclosure.ts';
 import {
   type ObservationDocument,
@@ -80,6 +80,7 @@ export interface VerifyResult {
   /** Entries beyond the last signed head, and beyond the last anchor. */
   readonly unsigned: number;
   readonly unanchored: number;
+  /** Entries of a type that this Muniment does not know: in the chain, but of unverified meaning. */
   readonly unverifiedMeaning: number;
   readonly payloads: {
     intact: number;
@@ -115,6 +116,7 @@ class ArchiveVerification {
   readonly #options: VerifyOptions;
   readonly #problems: Problem[] = [];
   #unlisted = 0;
+  #unknownTypes = 0;
   /** The intent asked for last: destructions of one intent stand together. */
   #intent: { readonly seq: number; readonly payloads: ReadonlySet<string> } | null = null;
   readonly #payloads = { intact: 0, destroyed: 0, missing: 0, altered: 0, presentAfterDestruction: 0 };
@@ -179,7 +181,7 @@ class ArchiveVerification {
       entries: chain.size,
       unsigned: Math.max(0, chain.size - (pinned?.size ?? 0)),
       unanchored: Math.max(0, chain.size - anchored),
-      unverifiedMeaning: chain.unknownTypes,
+      unverifiedMeaning: this.#unknownTypes,
       payloads: this.#payloads,
       problems: this.#problems,
       unlisted: this.#unlisted,
@@ -258,7 +260,12 @@ class ArchiveVerification {
     }
   }
 
-  async #checkRows(entries: readonly { seq: number; entry: Entry | null }[]): Promise<void> {
+  async #checkRows(batch: ChainBatch['entries']): Promise<void> {
+    const entries = batch.map(({ seq, entry: placed }) => {
+      const entry = placed?.whole() ?? null;
+      if (placed !== null && entry === null) this.#unknownTypes += 1;
+      return { seq, entry };
+    });
     const first = entries[0];
     const last = entries.at(-1);
     if (first === undefined || last === undefined) return;
