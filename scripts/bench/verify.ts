@@ -80,9 +80,13 @@ async function bare(url: string, entries: number): Promise<void> {
 
 /** Peak resident memory (MiB) of a process that checks so many entries. */
 async function peakMemory(url: string, entries: number): Promise<number> {
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), url, String(entries)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, fileURLToPath(import.meta.url), url, String(entries)],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   let out = '';
   child.stdout.on('data', (chunk: Buffer) => {
     out += chunk.toString();
