@@ -259,7 +259,13 @@ function usualText(bytes: Uint8Array): string | null {
   return layouts?.some((layout) => fits(bytes, layout)) === true ? text : null;
 }
 
-function decodeUnusual(bytes: Uint8Array): Decoded {
+/** @returns whether the bytes fit the layout of a type */
+export function isUsual(bytes: Uint8Array): boolean {
+  return usualText(bytes) !== null;
+}
+
+/** The general way, which alone refuses. @throws VerificationError as {@link decodeEntry} */
+export function decodeUnusual(bytes: Uint8Array): Decoded {
   if (bytes.length > ENTRY_LIMIT)
     throw new VerificationError(`${bytes.length} bytes are over the limit of ${ENTRY_LIMIT}`);
   if (!isUtf8(bytes)) throw new VerificationError('it is not UTF-8');

@@ -1,0 +1,80 @@
+// Disclosure trees of snapshot documents, made beside the main thread: a post of average length has some hundred leaves and takes six hundred
+// hashes, more than all else that the thread does for it. This file is both sides: loaded as a worker it answers, imported it asks.
+
+import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import type { Json } from '../core/canonical.ts';
+import { ServiceError } from '../core/errors.ts';
+import { disclosureTree } from '../ledger/disclosure.ts';
+
+/** Root (32 bytes) and number of leaves. */
+export interface Disclosure {
+  readonly root: Buffer;
+  readonly leaves: number;
+}
+
+interface Question {
+  readonly id: number;
+  /** Canonical JSON of the document. */
+  readonly text: string;
+  readonly seed: Uint8Array;
+}
+
+interface Answer {
+  readonly id: number;
+  readonly root: Uint8Array;
+  readonly leaves: number;
+}
+
+/** Trees asked for before the thread is worth its start (some 50 ms): a quiet poll never needs it. */
+const FEW = 25;
+
+/** One thread that makes trees, started when enough are asked for. */
+export class Disclosing implements AsyncDisposable {
+  #asked = 0;
+  #worker: Worker | null = null;
+  readonly #waiting = new Map<number, PromiseWithResolvers<Disclosure>>();
+
+  /** @param text canonical JSON of the document. @throws ServiceError when the thread ended */
+  async tree(text: string, seed: Uint8Array): Promise<Disclosure> {
+    const id = this.#asked++;
+    if (id < FEW) return disclosureTree(JSON.parse(text) as Json, seed);
+    this.#worker ??= this.#start();
+    const waiting = Promise.withResolvers<Disclosure>();
+    this.#waiting.set(id, waiting);
+    this.#worker.postMessage({ id, text, seed } satisfies Question);
+    return waiting.promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#worker?.terminate();
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL(import.meta.url));
+    worker.on('message', ({ id, root, leaves }: Answer) => {
+      this.#waiting.get(id)?.resolve({ root: Buffer.from(root), leaves });
+      this.#waiting.delete(id);
+    });
+    worker.on('error', (cause) => this.#fail(cause));
+    worker.on('exit', () => this.#fail(undefined));
+    return worker;
+  }
+
+  /** Nobody may wait for an answer that will never come. */
+  #fail(cause: unknown): void {
+    this.#worker = null;
+    for (const { reject } of this.#waiting.values())
+      reject(
+        new ServiceError('the thread that makes disclosure trees ended', { hint: 'Run it again.', cause }),
+      );
+    this.#waiting.clear();
+  }
+}
+
+if (!isMainThread && parentPort !== null) {
+  const port = parentPort;
+  port.on('message', ({ id, text, seed }: Question) => {
+    const { root, leaves } = disclosureTree(JSON.parse(text) as Json, seed);
+    port.postMessage({ id, root, leaves } satisfies Answer);
+  });
+}
