@@ -1,7 +1,7 @@
 // Disclosure trees of snapshot documents, made beside the main thread: a post of average length has some hundred leaves and takes six hundred
 // hashes, more than all else that the thread does for it. This file is both sides: loaded as a worker it answers, imported it asks.
 
-import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { parentPort, Worker, workerData } from 'node:worker_threads';
 import type { Json } from '../core/canonical.ts';
 import { ServiceError } from '../core/errors.ts';
 import { disclosureTree } from '../ledger/disclosure.ts';
@@ -27,6 +27,8 @@ interface Answer {
 
 /** Trees asked for before the thread is worth its start (some 50 ms): a quiet poll never needs it. */
 const FEW = 25;
+/** Tells this file that it was loaded to answer. */
+const ROLE = 'muniment/disclosing';
 
 /** One thread that makes trees, started when enough are asked for. */
 export class Disclosing implements AsyncDisposable {
@@ -50,7 +52,7 @@ export class Disclosing implements AsyncDisposable {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL(import.meta.url));
+    const worker = new Worker(new URL(import.meta.url), { workerData: ROLE });
     worker.on('message', ({ id, root, leaves }: Answer) => {
       this.#waiting.get(id)?.resolve({ root: Buffer.from(root), leaves });
       this.#waiting.delete(id);
@@ -71,7 +73,7 @@ export class Disclosing implements AsyncDisposable {
   }
 }
 
-if (!isMainThread && parentPort !== null) {
+if (workerData === ROLE && parentPort !== null) {
   const port = parentPort;
   port.on('message', ({ id, text, seed }: Question) => {
     const { root, leaves } = disclosureTree(JSON.parse(text) as Json, seed);

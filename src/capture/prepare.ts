@@ -2,10 +2,9 @@
 // entry leaves unreferenced objects at worst.
 
 import { rm } from 'node:fs/promises';
-import { canonicalBytes, type Json } from '../core/canonical.ts';
+import { canonicalBytes, canonicalText, type Json } from '../core/canonical.ts';
 import { newSalt } from '../core/digest.ts';
 import { newId } from '../core/ids.ts';
-import { disclosureTree } from '../ledger/disclosure.ts';
 import { type MediaEntry, type SnapshotDocument, snapshotDocument } from '../ledger/documents.ts';
 import { CollectError } from '../sources/collect-error.ts';
 import type { MediaReference, Sighting } from '../sources/collector.ts';
@@ -76,13 +75,16 @@ export async function prepare(
     media,
   });
   const seed = newSalt();
-  const tree = disclosureTree(document as unknown as Json, seed);
-  const stored = await storePayload(context, canonicalBytes(document as unknown as Json), {
-    owner: { record },
-    role: 'document',
-    contentType: 'application/json',
-    seed,
-  });
+  const text = canonicalText(document as unknown as Json);
+  const [tree, stored] = await Promise.all([
+    run.disclosing.tree(text, seed),
+    storePayload(context, Buffer.from(text, 'utf8'), {
+      owner: { record },
+      role: 'document',
+      contentType: 'application/json',
+      seed,
+    }),
+  ]);
   payloads.set(stored.commitment, stored);
   return {
     sighting,

@@ -9,6 +9,7 @@ import type { Batch, Ledger } from '../ledger/append.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import type { Collector, Exchange, Problem } from '../sources/collector.ts';
 import type { ObjectStore } from '../store/objects.ts';
+import type { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
 import { type StoredPayload, storePayload } from './payloads.ts';
 
@@ -46,6 +47,7 @@ export interface RunProgress {
   readonly collector: Collector;
   readonly spool: string;
   readonly signal: AbortSignal;
+  readonly disclosing: Disclosing;
   readonly counts: RunCounts;
   readonly errors: RunError[];
   readonly quarantined: {

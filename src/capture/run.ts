@@ -15,6 +15,7 @@ import type { RunReportHead } from '../ledger/documents.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import { CollectError } from '../sources/collect-error.ts';
 import type { Collector, CollectorEvent, Problem } from '../sources/collector.ts';
+import { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
 import { lookUpUnseen } from './missing.ts';
 import { Pages } from './page.ts';
@@ -110,12 +111,14 @@ async function runLocked(
 ): Promise<RunOutcome> {
   const id = newId(context.clock.now());
   const startedAt = instantText(context.clock.now());
+  await using disclosing = new Disclosing();
   const run: RunProgress = {
     id,
     source,
     collector,
     spool: join(context.spool, id),
     signal: options.signal,
+    disclosing,
     counts: { seen: 0, captured: 0, changed: 0, missing: 0, restored: 0, media: 0, rejected: 0 },
     errors: [],
     quarantined: [],

@@ -22,6 +22,7 @@ import { DirectorySync, diskTrouble, SHARDS, shardOf, storeFolders } from './dis
 import { ObjectFile } from './object-file.ts';
 import type { ListedObject, ObjectBody, ObjectKey, ObjectStore, StoredObject } from './objects.ts';
 
+const openFile = promisify(fs.open) as (path: string, flags: string, mode: number) => Promise<number>;
 const fsync = promisify(fs.fsync);
 const write = promisify(fs.write) as (
   fd: number,
@@ -140,7 +141,8 @@ class DirectoryStore implements ObjectStore {
 
     const length = bodyLength(body);
     const temporary = path.join(this.#root, 'incoming', `${key}.${this.#writer}-${this.#written++}`);
-    const fd = fs.openSync(temporary, 'wx', 0o440);
+    // By way of another thread: a file that is made can wait for the journal, and everything would wait with it.
+    const fd = await openFile(temporary, 'wx', 0o440);
     try {
       try {
         await writeContainer(fd, containerHeader(key, length, description), body);
