@@ -39,7 +39,7 @@ function bundledNode() {
     if (folder === dirname(folder)) break;
   }
   return fail(
-    `the package ${name} is missing. Run \`npm ci\` with optional dependencies (without --omit=optional).`,
+    `the package ${name} is missing. Install again, with optional dependencies: \`npm ci\` in a checkout, else \`npm install\`, without --omit=optional.`,
   );
 }
 

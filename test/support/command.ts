@@ -12,12 +12,15 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** @param args of muniment, as typed */
+/**
+ * @param args of muniment, as typed
+ * @param options.program another launcher than the checkout's
+ */
 export async function muniment(
   args: readonly string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
+  options: { cwd?: string; env?: Record<string, string>; program?: string } = {},
 ): Promise<Ended> {
-  const child = spawn(process.execPath, [PROGRAM, ...args], {
+  const child = spawn(process.execPath, [options.program ?? PROGRAM, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: options.cwd,
     // The test's own coverage is not the program's; neither is the token of whoever runs the tests.
