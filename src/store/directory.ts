@@ -152,11 +152,11 @@ class DirectoryStore implements ObjectStore {
       }
       fs.linkSync(temporary, name);
     } catch (error) {
+      fs.rmSync(temporary, { force: true });
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       return await existing();
-    } finally {
-      fs.rmSync(temporary, { force: true });
     }
+    fs.unlinkSync(temporary);
     await this.#sync.directory(folder);
     const { contentType, metadata } = description;
     return { key, length, contentType, metadata: { ...metadata }, version: null };
