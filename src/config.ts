@@ -151,6 +151,13 @@ const source = z.discriminatedUnion('platform', [
 const period = z
   .string()
   .regex(/^P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?$/, 'must be an ISO 8601 period of dates, such as P90D');
+/** Locks are renewed when half of it is left, once a day: shorter ones would lapse in between. */
+const horizon = period.refine((text) => daysOf(text) >= 7, 'must be 7 days or more: locks are renewed daily');
+
+function daysOf(text: string): number {
+  return Temporal.Duration.from(text).total({ unit: 'days', relativeTo: '2026-01-01' });
+}
+
 const file = z.strictObject({
   archive: z.strictObject({
     name: z.string().min(1),
@@ -182,13 +189,21 @@ const file = z.strictObject({
             z.literal('none'),
             z.strictObject({
               mode: z.enum(['GOVERNANCE', 'COMPLIANCE']).default('GOVERNANCE'),
-              horizon: period.default('P90D'),
+              horizon: horizon.default('P90D'),
             }),
           ])
           .default({
             mode: 'GOVERNANCE',
             horizon: 'P90D',
           }),
+        encryption: z
+          .strictObject({
+            kmsKey: z
+              .string()
+              .regex(/^[!-~]{1,2048}$/, 'must be the id, alias or ARN of a key, without spaces'),
+          })
+          .nullable()
+          .default(null),
       }),
     ])
     .default({ provider: 'directory', path: 'payloads' }),

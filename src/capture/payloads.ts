@@ -15,6 +15,8 @@ export interface StoredPayload extends PayloadFacts {
   readonly commitment: string;
   /** The store's version id, or null. */
   readonly version: string | null;
+  /** Until when the store refuses to remove it, or null. */
+  readonly lockedUntil: Temporal.Instant | null;
 }
 
 export interface PayloadDescription {
@@ -48,6 +50,7 @@ export async function storePayload(
     length: bytes.length,
     contentType: description.contentType,
     version: object.version,
+    lockedUntil: object.lockedUntil,
   };
 }
 
@@ -76,6 +79,7 @@ export async function storePayloadFile(
     length: file.length,
     contentType: description.contentType,
     version: object.version,
+    lockedUntil: object.lockedUntil,
   };
 }
 

@@ -10,18 +10,19 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import {
   GetObjectCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
+  type GetObjectCommandOutput,
   PutObjectCommand,
   type PutObjectCommandInput,
+  PutObjectRetentionCommand,
 } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import type { Clock } from '../core/clock.ts';
 import { ObjectExistsError, ObjectNotFoundError, ServiceError, VerificationError } from '../core/errors.ts';
-import type { LockSettings } from '../core/settings.ts';
+import type { EncryptionSettings, LockSettings } from '../core/settings.ts';
 import { bodyChunks, bodyLength, checkDescription, checkKey, sameBytes } from './description.ts';
-import { exactStream } from './exact-stream.ts';
+import { lockStateOf, wholeSecond } from './lock-keeper.ts';
 import {
+  type CoveredObject,
   type ListedObject,
   OBJECT_KEY_PATTERN,
   type ObjectBody,
@@ -29,10 +30,12 @@ import {
   type ObjectStore,
   type StoredObject,
 } from './objects.ts';
-import { isNamed, type S3Address, S3Bucket } from './s3-bucket.ts';
+import { resumedStream } from './resumed-stream.ts';
+import { isNamed, type S3Address, S3Bucket, UNVERSIONED } from './s3-bucket.ts';
 
 export interface S3StoreOptions extends S3Address {
   readonly lock: LockSettings | 'none';
+  readonly encryption?: EncryptionSettings | null;
   readonly clock: Clock;
 }
 
@@ -43,8 +46,6 @@ const PART = 16 * 1024 * 1024;
 /** Objects up to here are read back whole after a put; of larger ones length and description. */
 const READ_BACK_LIMIT = 1024 * 1024;
 const ROUNDS = 5;
-/** Stands for the one version of an object in a bucket that keeps none. */
-const UNVERSIONED = '';
 
 export function openS3Store(options: S3StoreOptions): ObjectStore {
   return new S3Store(options);
@@ -56,6 +57,7 @@ class S3Store implements ObjectStore {
   readonly lock: ObjectStore['lock'];
   readonly #bucket: S3Bucket;
   readonly #lock: LockSettings | 'none';
+  readonly #encryption: EncryptionSettings | null;
   readonly #clock: Clock;
   /** Whether `If-None-Match` is sent: until the service answers that it does not know it. */
   #conditional = true;
@@ -65,6 +67,7 @@ class S3Store implements ObjectStore {
   constructor(options: S3StoreOptions) {
     this.#bucket = new S3Bucket(options);
     this.#lock = options.lock;
+    this.#encryption = options.encryption ?? null;
     this.#clock = options.clock;
     this.identity = this.#bucket.identity;
     this.location = this.#bucket.location;
@@ -81,9 +84,10 @@ class S3Store implements ObjectStore {
       });
     }
     for (let round = 1; ; round++) {
-      const existing = await this.#first(key);
+      const existing = await this.#bucket.firstVersion(key);
       if (existing !== null) return this.#confirmEqual(key, existing, body);
-      const version = await this.#write(key, body, description).catch((error: unknown) => {
+      const until = this.#lockedUntil();
+      const version = await this.#write(key, body, description, until).catch((error: unknown) => {
         // 412: another writer was first. 409: two at once, and neither may have won. Look again.
         if (isNamed(error, 'PreconditionFailed', 'ConditionalRequestConflict') && round < ROUNDS)
           return undefined;
@@ -91,28 +95,18 @@ class S3Store implements ObjectStore {
       });
       if (version === undefined) continue;
       if (!versioned) await this.#proveConditional(key, body, description);
-      const first = await this.#first(key);
+      const first = await this.#bucket.firstVersion(key);
       if (first === null)
         throw new ServiceError(`${this.location}: object ${key} is not there after it was stored`);
       if (first !== version) return this.#confirmEqual(key, first, body);
-      return this.#readBack(key, first, body, description);
+      return this.#readBack(key, first, body, description, until);
     }
   }
 
   async head(key: ObjectKey, version: string | null = null): Promise<StoredObject> {
     checkKey(key);
-    const wanted = version ?? (await this.#first(key));
-    if (wanted === null) throw new ObjectNotFoundError(key);
-    try {
-      const answer = await this.#bucket.client.send(new HeadObjectCommand(this.#address(key, wanted)));
-      return stored(key, wanted, answer);
-    } catch (error) {
-      // An answer to HEAD has no body: 404 may as well mean the bucket. Only a listing without the version is positive.
-      if (isNamed(error, 'NotFound', 'NoSuchKey', 'NoSuchVersion') && !(await this.#isListed(key, wanted))) {
-        throw new ObjectNotFoundError(key, { cause: error });
-      }
-      throw this.#bucket.trouble(error, `could not read object ${key}`);
-    }
+    const found = await this.#bucket.head(key, version);
+    return stored(key, found.version, found.answer);
   }
 
   async get(
@@ -120,14 +114,17 @@ class S3Store implements ObjectStore {
     version: string | null = null,
   ): Promise<{ object: StoredObject; body: Readable }> {
     checkKey(key);
-    const wanted = version ?? (await this.#first(key));
+    const wanted = version ?? (await this.#bucket.firstVersion(key));
     if (wanted === null) throw new ObjectNotFoundError(key);
+    const address = this.#bucket.address(key, wanted);
     try {
-      const answer = await this.#bucket.client.send(new GetObjectCommand(this.#address(key, wanted)));
+      const answer = await this.#bucket.client.send(new GetObjectCommand(address));
       const object = stored(key, wanted, answer);
-      const trouble = (error: unknown) =>
-        this.#bucket.trouble(error, `could not read object ${key} to its end`);
-      return { object, body: exactStream(answer.Body as Readable, object.length, trouble) };
+      const body = resumedStream(answer.Body as Readable, object.length, {
+        from: (position) => this.#from(address, position, object.length, answer.ETag),
+        trouble: (error) => this.#bucket.trouble(error, `could not read object ${key} to its end`),
+      });
+      return { object, body };
     } catch (error) {
       if (isNamed(error, 'NoSuchKey', 'NoSuchVersion')) throw new ObjectNotFoundError(key, { cause: error });
       throw this.#bucket.trouble(error, `could not read object ${key}`);
@@ -135,10 +132,24 @@ class S3Store implements ObjectStore {
   }
 
   async *list(): AsyncGenerator<ListedObject> {
-    const found = (await this.#bucket.versioned()) ? this.#listFirstVersions() : this.#listObjects();
-    for await (const { name, length, modifiedAt } of found) {
-      const key = name.slice(this.#bucket.prefix.length);
-      if (OBJECT_KEY_PATTERN.test(key)) yield { key, length, modifiedAt };
+    if (!(await this.#bucket.versioned())) {
+      for await (const object of this.#bucket.objects(this.#bucket.prefix)) {
+        const key = this.#keyOf(object.name);
+        if (key !== null) yield { key, length: object.length, modifiedAt: object.modifiedAt };
+      }
+      return;
+    }
+    for await (const { first } of this.#bucket.named(this.#bucket.prefix)) {
+      const key = this.#keyOf(first.name);
+      if (key !== null) yield { key, length: first.length, modifiedAt: first.modifiedAt };
+    }
+  }
+
+  async *covered(): AsyncGenerator<CoveredObject> {
+    if (!(await this.#bucket.versioned())) return;
+    for await (const { first, hidden, later } of this.#bucket.named(this.#bucket.prefix)) {
+      const key = this.#keyOf(first.name);
+      if (key !== null && (hidden || later.length > 0)) yield { key, hidden, later };
     }
   }
 
@@ -146,30 +157,44 @@ class S3Store implements ObjectStore {
     this.#bucket.client.destroy();
   }
 
-  /** @returns the id of the version that is the object, UNVERSIONED in a bucket that keeps none; null when there is no object. */
-  async #first(key: ObjectKey): Promise<string | null> {
-    if (await this.#bucket.versioned()) return (await this.#bucket.firstVersion(key))?.version ?? null;
-    for await (const { name } of this.#listObjects(key))
-      if (name === this.#bucket.prefix + key) return 'null';
-    return null;
+  /** @returns the key that a name stands for, or null for what is not ours */
+  #keyOf(name: string): ObjectKey | null {
+    const key = name.slice(this.#bucket.prefix.length);
+    return OBJECT_KEY_PATTERN.test(key) ? key : null;
   }
 
-  async #isListed(key: ObjectKey, version: string): Promise<boolean> {
-    const name = this.#bucket.prefix + key;
-    for await (const listed of this.#bucket.versions(name)) {
-      if (listed.name === name && listed.version === version) return true;
-    }
-    return false;
+  /** The rest of a version whose reading broke off. */
+  async #from(
+    address: { Bucket: string; Key: string; VersionId?: string },
+    position: number,
+    length: number,
+    tag: string | undefined,
+  ): Promise<Readable> {
+    const same = tag === undefined ? {} : { IfMatch: tag };
+    const Range = `bytes=${position}-`;
+    const answer = await this.#bucket.client.send(new GetObjectCommand({ ...address, ...same, Range }));
+    const expected = `bytes ${position}-${length - 1}/${length}`;
+    if (answer.ContentRange === expected) return answer.Body as Readable;
+    (answer.Body as Readable).destroy();
+    throw new ServiceError(`the service gave ${answer.ContentRange ?? 'no range'} instead of ${expected}`);
   }
 
   /** @returns the new version's id. @throws the SDK's own errors. */
-  async #write(key: ObjectKey, body: ObjectBody, { contentType, metadata }: Description): Promise<string> {
+  async #write(
+    key: ObjectKey,
+    body: ObjectBody,
+    { contentType, metadata }: Description,
+    until: Temporal.Instant | null,
+  ): Promise<string> {
     const input: PutObjectCommandInput = {
-      ...this.#address(key, UNVERSIONED),
+      ...this.#bucket.address(key, UNVERSIONED),
       ContentType: contentType,
       Metadata: metadata,
       ...(this.#conditional ? { IfNoneMatch: '*' } : {}),
-      ...this.#retention(),
+      ...this.#retention(until),
+      ...(this.#encryption === null
+        ? {}
+        : { ServerSideEncryption: 'aws:kms' as const, SSEKMSKeyId: this.#encryption.kmsKey }),
     };
     try {
       if ('file' in body && body.length > PART) {
@@ -193,14 +218,25 @@ class S3Store implements ObjectStore {
     } catch (error) {
       if (!this.#conditional || !isNamed(error, 'NotImplemented')) throw error;
       this.#conditional = false;
-      return this.#write(key, body, { contentType, metadata });
+      return this.#write(key, body, { contentType, metadata }, until);
     }
   }
 
-  #retention(): Pick<PutObjectCommandInput, 'ObjectLockMode' | 'ObjectLockRetainUntilDate'> {
-    if (this.#lock === 'none') return {};
-    const until = this.#clock.now().toZonedDateTimeISO('UTC').add(Temporal.Duration.from(this.#lock.horizon));
-    return { ObjectLockMode: this.#lock.mode, ObjectLockRetainUntilDate: new Date(until.epochMilliseconds) };
+  /** Nothing is known yet of how long a new payload must be kept: up to the horizon, and renewal goes on from there. */
+  #lockedUntil(): Temporal.Instant | null {
+    if (this.#lock === 'none') return null;
+    const now = this.#clock.now().toZonedDateTimeISO('UTC');
+    return wholeSecond(now.add(Temporal.Duration.from(this.#lock.horizon)).toInstant());
+  }
+
+  #retention(
+    until: Temporal.Instant | null,
+  ): Pick<PutObjectCommandInput, 'ObjectLockMode' | 'ObjectLockRetainUntilDate'> {
+    if (this.#lock === 'none' || until === null) return {};
+    return {
+      ObjectLockMode: this.#lock.mode,
+      ObjectLockRetainUntilDate: new Date(until.epochMilliseconds),
+    };
   }
 
   /**
@@ -209,7 +245,7 @@ class S3Store implements ObjectStore {
    */
   async #proveConditional(key: ObjectKey, body: ObjectBody, description: Description): Promise<void> {
     if (this.#provenConditional) return;
-    const refused = await this.#write(key, body, description).then(
+    const refused = await this.#write(key, body, description, null).then(
       () => false,
       (error: unknown) => {
         if (isNamed(error, 'PreconditionFailed')) return true;
@@ -245,87 +281,99 @@ class S3Store implements ObjectStore {
     version: string,
     body: ObjectBody,
     sent: Description,
+    until: Temporal.Instant | null,
   ): Promise<StoredObject> {
-    const length = bodyLength(body);
-    const address = this.#address(key, version);
-    let locked: { mode: string | undefined; until: Date | undefined };
-    let object: StoredObject;
-    let same = true;
-    try {
-      if (length <= READ_BACK_LIMIT) {
-        const answer = await this.#bucket.client.send(new GetObjectCommand(address));
-        same = await sameBytes(answer.Body as Readable, body);
-        object = stored(key, version, answer);
-        locked = { mode: answer.ObjectLockMode, until: answer.ObjectLockRetainUntilDate };
-      } else {
-        const answer = await this.#bucket.client.send(new HeadObjectCommand(address));
-        object = stored(key, version, answer);
-        locked = { mode: answer.ObjectLockMode, until: answer.ObjectLockRetainUntilDate };
-      }
-    } catch (error) {
-      throw this.#bucket.trouble(error, `could not read back object ${key}`);
+    let kept = await this.#kept(key, version, body);
+    if (until !== null && kept.object.lockedUntil === null) {
+      // Some services take the lock of an object that came in parts only afterwards.
+      await this.#lockAfterwards(key, version, until);
+      kept = await this.#kept(key, version, body);
     }
-    same &&= object.length === length && object.contentType === sent.contentType;
+    const { object, mode } = kept;
+    let same = kept.same && object.length === bodyLength(body) && object.contentType === sent.contentType;
     for (const [name, value] of Object.entries(sent.metadata)) same &&= object.metadata[name] === value;
     if (!same) {
       throw new VerificationError(`${this.location}: object ${key} does not come back as it was stored`, {
         hint: 'Do not use this storage service until its operator has found the cause.',
       });
     }
-    if (this.#lock === 'none' || (locked.mode === this.lock && locked.until !== undefined)) return object;
-    throw new ServiceError(`${this.location}: object ${key} was stored, but it is not locked`, {
-      hint: 'Use a bucket that was created with Object Lock, and credentials with s3:GetObjectRetention.',
-    });
+    this.#mustBeEncrypted(key, kept);
+    const locked = object.lockedUntil;
+    if (
+      until === null ||
+      (mode === this.lock && locked !== null && Temporal.Instant.compare(locked, until) >= 0)
+    )
+      return object;
+    throw new ServiceError(
+      `${this.location}: object ${key} was stored, but ${locked === null ? 'it is not locked' : `its lock is ${mode} until ${locked} instead of ${this.lock} until ${until}`}`,
+      {
+        hint: 'Use a bucket that was created with Object Lock, and credentials with s3:PutObjectRetention and s3:GetObjectRetention.',
+      },
+    );
   }
 
-  async *#listFirstVersions(): AsyncGenerator<{
-    name: string;
-    length: number;
-    modifiedAt: Temporal.Instant;
-  }> {
-    let first = null;
-    for await (const version of this.#bucket.versions(this.#bucket.prefix)) {
-      if (version.marker) continue;
-      if (first !== null && first.name !== version.name) yield first;
-      first = version;
-    }
-    if (first !== null) yield first;
+  #mustBeEncrypted(key: ObjectKey, { encryption, kmsKey }: { encryption?: string; kmsKey?: string }): void {
+    if (this.#encryption === null) return;
+    const wanted = this.#encryption.kmsKey;
+    // An alias comes back as the key that it stands for, an id as its ARN.
+    const right =
+      kmsKey === undefined || wanted.includes('alias/') || kmsKey === wanted || kmsKey.endsWith(`/${wanted}`);
+    if (encryption?.startsWith('aws:kms') === true && right) return;
+    throw new ServiceError(
+      `${this.location}: object ${key} was stored, but ${encryption === undefined ? 'not encrypted' : `encrypted with ${kmsKey ?? encryption}`} instead of with the KMS key ${wanted}`,
+      {
+        hint: 'This service does not keep `store.encryption`: give it a key service and this key, or leave the setting out.',
+      },
+    );
   }
 
-  async *#listObjects(
-    key = '',
-  ): AsyncGenerator<{ name: string; length: number; modifiedAt: Temporal.Instant }> {
-    let after: { ContinuationToken?: string } = {};
-    for (;;) {
-      const input = { Bucket: this.#bucket.bucket, Prefix: this.#bucket.prefix + key, ...after };
-      const page = await this.#bucket.client.send(new ListObjectsV2Command(input)).catch((error: unknown) => {
-        throw this.#bucket.trouble(error, 'could not list the bucket');
-      });
-      for (const { Key, Size, LastModified } of page.Contents ?? []) {
-        if (Key === undefined || LastModified === undefined) continue;
-        const modifiedAt = Temporal.Instant.fromEpochMilliseconds(LastModified.getTime());
-        yield { name: Key, length: Size ?? 0, modifiedAt };
+  async #kept(key: ObjectKey, version: string, body: ObjectBody) {
+    try {
+      if (bodyLength(body) > READ_BACK_LIMIT) {
+        const { answer } = await this.#bucket.head(key, version);
+        return { ...described(key, version, answer), same: true };
       }
-      if (!page.IsTruncated || page.NextContinuationToken === undefined) return;
-      after = { ContinuationToken: page.NextContinuationToken };
+      const answer = await this.#bucket.client.send(new GetObjectCommand(this.#bucket.address(key, version)));
+      const same = await sameBytes(answer.Body as Readable, body);
+      return { ...described(key, version, answer), same };
+    } catch (error) {
+      throw this.#bucket.trouble(error, `could not read back object ${key}`);
     }
   }
 
-  #address(key: ObjectKey, version: string): { Bucket: string; Key: string; VersionId?: string } {
-    const named = version === UNVERSIONED ? {} : { VersionId: version };
-    return { Bucket: this.#bucket.bucket, Key: this.#bucket.prefix + key, ...named };
+  async #lockAfterwards(key: ObjectKey, version: string, until: Temporal.Instant): Promise<void> {
+    const { ObjectLockMode: Mode, ObjectLockRetainUntilDate: RetainUntilDate } = this.#retention(until);
+    const Retention = { Mode, RetainUntilDate };
+    const lock = new PutObjectRetentionCommand({ ...this.#bucket.address(key, version), Retention });
+    await this.#bucket.client.send(lock).catch((error: unknown) => {
+      throw this.#bucket.trouble(error, `object ${key} was stored, but could not be locked`);
+    });
   }
 }
 
-function stored(
-  key: ObjectKey,
-  version: string,
-  answer: {
-    ContentLength?: number | undefined;
-    ContentType?: string | undefined;
-    Metadata?: Record<string, string> | undefined;
-  },
-): StoredObject {
+/** What an answer to HEAD or GET says of the object. */
+type Answer = Pick<
+  GetObjectCommandOutput,
+  | 'ContentLength'
+  | 'ContentType'
+  | 'Metadata'
+  | 'ObjectLockMode'
+  | 'ObjectLockRetainUntilDate'
+  | 'ServerSideEncryption'
+  | 'SSEKMSKeyId'
+>;
+
+function described(key: ObjectKey, version: string, answer: Answer) {
+  const { ServerSideEncryption: encryption, SSEKMSKeyId: kmsKey } = answer;
+  return {
+    object: stored(key, version, answer),
+    mode: lockStateOf(answer).mode,
+    ...(encryption === undefined ? {} : { encryption: encryption as string }),
+    ...(kmsKey === undefined ? {} : { kmsKey }),
+  };
+}
+
+function stored(key: ObjectKey, version: string, answer: Answer): StoredObject {
   if (answer.ContentLength === undefined)
     throw new ServiceError(`the storage service gave no length for object ${key}`);
   return {
@@ -334,6 +382,7 @@ function stored(
     contentType: answer.ContentType ?? 'application/octet-stream',
     metadata: answer.Metadata ?? {},
     version: version === UNVERSIONED ? null : version,
+    lockedUntil: lockStateOf(answer).until,
   };
 }
 
