@@ -151,12 +151,12 @@ const source = z.discriminatedUnion('platform', [
 const period = z
   .string()
   .regex(/^P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?$/, 'must be an ISO 8601 period of dates, such as P90D');
-/** Locks are renewed when half of it is left, once a day: shorter ones would lapse in between. */
-const horizon = period.refine((text) => daysOf(text) >= 7, 'must be 7 days or more: locks are renewed daily');
-
-function daysOf(text: string): number {
-  return Temporal.Duration.from(text).total({ unit: 'days', relativeTo: '2026-01-01' });
-}
+/** Locks are renewed daily, when half of it is left: shorter ones would lapse in between. A longer one could not be undone. */
+const horizon = period.refine((text) => {
+  if (/\d{5}/.test(text)) return false;
+  const days = Temporal.Duration.from(text).total({ unit: 'days', relativeTo: '2026-01-01' });
+  return days >= 7 && days <= 3653;
+}, 'must be 7 days to 10 years: locks are renewed long before they end');
 
 const file = z.strictObject({
   archive: z.strictObject({
