@@ -10,7 +10,7 @@ import { delimiter, dirname, join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..');
 const SERVERS = join(ROOT, 'test', 'servers');
-const S3_TESTS = ['s3.test.ts', 'lock-keeper.test.ts', 'archive-in-bucket.test.ts'];
+const S3_TESTS = ['s3.test.ts', 'lock-keeper.test.ts', 's3-upload.test.ts', 'archive-in-bucket.test.ts'];
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 

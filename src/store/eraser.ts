@@ -2,12 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import {
-  AbortMultipartUploadCommand,
-  DeleteObjectCommand,
-  HeadObjectCommand,
-  ListMultipartUploadsCommand,
-} from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
 import { RefusedError, ServiceError } from '../core/errors.ts';
 import type { StoreSettings } from '../core/settings.ts';
@@ -15,6 +10,7 @@ import { checkKey } from './description.ts';
 import { DirectorySync, diskTrouble, shardOf, storeFolders } from './disk.ts';
 import type { ObjectEraser, ObjectKey } from './objects.ts';
 import { isNamed, type ObjectVersion, type S3Address, S3Bucket, type S3Credentials } from './s3-bucket.ts';
+import { abort, uploads } from './s3-upload.ts';
 
 /** @returns the right to remove objects from the store that the settings name. */
 export function openEraser(
@@ -68,7 +64,11 @@ export function s3Eraser({ clock, ...address }: S3Address & { clock: Clock }): O
             new DeleteObjectCommand({ Bucket: bucket.bucket, Key: name, VersionId: version }),
           );
         }
-        await abortUploads(bucket, bucket.prefix + key);
+        const name = bucket.prefix + key;
+        for await (const upload of uploads(bucket, name)) {
+          if (upload.name === name)
+            await abort(bucket, { Bucket: bucket.bucket, Key: name, UploadId: upload.id });
+        }
         if ((await versionsOf(bucket, key)).length > 0) throw stillThere(key);
       } catch (error) {
         if (isNamed(error, 'AccessDenied', 'ObjectLocked')) {
@@ -120,15 +120,5 @@ async function refuseLocked(
     throw new RefusedError(`object ${key} is locked until ${until.toISOString()}`, {
       hint: 'It can be erased when the lock has ended. Muniment never bypasses a lock.',
     });
-  }
-}
-
-async function abortUploads(bucket: S3Bucket, name: string): Promise<void> {
-  const { Uploads } = await bucket.client.send(
-    new ListMultipartUploadsCommand({ Bucket: bucket.bucket, Prefix: name }),
-  );
-  for (const { Key, UploadId } of Uploads ?? []) {
-    if (Key !== name || UploadId === undefined) continue;
-    await bucket.client.send(new AbortMultipartUploadCommand({ Bucket: bucket.bucket, Key, UploadId }));
   }
 }

@@ -54,6 +54,14 @@ export const UNVERSIONED = '';
 /** Of one name. More would only tell the same again. */
 const LATER_KEPT = 100;
 const ATTEMPTS = 4;
+/** How services call bytes that do not have the digest which came with them. */
+const ALTERED_ON_THE_WAY = [
+  'BadDigest',
+  'InvalidDigest',
+  'XAmzContentSHA256Mismatch',
+  'XAmzContentChecksumMismatch',
+  'IncompleteBody',
+];
 const CONNECT_TIMEOUT = 5_000;
 /** Without a byte in either direction, in milliseconds. */
 const IDLE_TIMEOUT = 60_000;
@@ -233,6 +241,17 @@ export class S3Bucket {
     return false;
   }
 
+  /** Sends bytes again that the service says it received otherwise than they were sent. @throws the SDK's own errors */
+  async sendBytes<T>(send: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await send();
+      } catch (error) {
+        if (attempt === ATTEMPTS || !isNamed(error, ...ALTERED_ON_THE_WAY)) throw error;
+      }
+    }
+  }
+
   /** @returns our own errors as they are, anything else as a ServiceError with a remedy. */
   trouble(error: unknown, what: string): MunimentError {
     if (error instanceof MunimentError) return error;
@@ -253,7 +272,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'Create the bucket with Object Lock and versioning, or correct `store.bucket` in muniment.yaml.',
   AccessDenied:
     'Give the credentials s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:ListBucket, s3:ListBucketVersions, ' +
-    's3:GetBucketVersioning and, with a lock, s3:PutObjectRetention, s3:GetObjectRetention, s3:PutObjectLegalHold ' +
+    's3:GetBucketVersioning, s3:ListBucketMultipartUploads, s3:ListMultipartUploadParts, s3:AbortMultipartUpload and, with a lock, s3:PutObjectRetention, s3:GetObjectRetention, s3:PutObjectLegalHold ' +
     'and s3:GetObjectLegalHold.',
   InvalidAccessKeyId: KEYS_HINT,
   SignatureDoesNotMatch: KEYS_HINT,

@@ -7,7 +7,7 @@
 // bucket without versions is used only when the service proves that it honours the condition.
 
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import {
   GetObjectCommand,
   type GetObjectCommandOutput,
@@ -15,7 +15,6 @@ import {
   type PutObjectCommandInput,
   PutObjectRetentionCommand,
 } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
 import type { Clock } from '../core/clock.ts';
 import { ObjectExistsError, ObjectNotFoundError, ServiceError, VerificationError } from '../core/errors.ts';
 import type { EncryptionSettings, LockSettings } from '../core/settings.ts';
@@ -32,6 +31,7 @@ import {
 } from './objects.ts';
 import { resumedStream } from './resumed-stream.ts';
 import { isNamed, type S3Address, S3Bucket, UNVERSIONED } from './s3-bucket.ts';
+import { abortAbandoned, PART, uploadInParts } from './s3-upload.ts';
 
 export interface S3StoreOptions extends S3Address {
   readonly lock: LockSettings | 'none';
@@ -41,11 +41,11 @@ export interface S3StoreOptions extends S3Address {
 
 type Description = { contentType: string; metadata: Record<string, string> };
 
-/** Larger file bodies go up in parts; smaller ones in one request, from memory. */
-const PART = 16 * 1024 * 1024;
 /** Objects up to here are read back whole after a put; of larger ones length and description. */
 const READ_BACK_LIMIT = 1024 * 1024;
 const ROUNDS = 5;
+/** What a service answers to a writer that is not alone. */
+const RIVALRY = ['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchUpload', 'InvalidPart'];
 
 export function openS3Store(options: S3StoreOptions): ObjectStore {
   return new S3Store(options);
@@ -63,6 +63,7 @@ class S3Store implements ObjectStore {
   #conditional = true;
   /** Of a bucket without versions: whether the service was seen to refuse a second put. */
   #provenConditional = false;
+  #abortedAt: Temporal.Instant | null = null;
 
   constructor(options: S3StoreOptions) {
     this.#bucket = new S3Bucket(options);
@@ -87,18 +88,19 @@ class S3Store implements ObjectStore {
       const existing = await this.#bucket.firstVersion(key);
       if (existing !== null) return this.#confirmEqual(key, existing, body);
       const until = this.#lockedUntil();
-      const version = await this.#write(key, body, description, until).catch((error: unknown) => {
-        // 412: another writer was first. 409: two at once, and neither may have won. Look again.
-        if (isNamed(error, 'PreconditionFailed', 'ConditionalRequestConflict') && round < ROUNDS)
-          return undefined;
+      let version: string | undefined;
+      try {
+        version = await this.#write(key, body, description, until);
+      } catch (error) {
+        // Another writer was first, or two came at once and neither may have won, or ended our upload: look again.
+        if (isNamed(error, ...RIVALRY) && round < ROUNDS) continue;
         throw this.#bucket.trouble(error, `could not store object ${key}`);
-      });
-      if (version === undefined) continue;
+      }
       if (!versioned) await this.#proveConditional(key, body, description);
       const first = await this.#bucket.firstVersion(key);
       if (first === null)
         throw new ServiceError(`${this.location}: object ${key} is not there after it was stored`);
-      if (first !== version) return this.#confirmEqual(key, first, body);
+      if (versioned && first !== version) return this.#confirmEqual(key, first, body);
       return this.#readBack(key, first, body, description, until);
     }
   }
@@ -179,18 +181,17 @@ class S3Store implements ObjectStore {
     throw new ServiceError(`the service gave ${answer.ContentRange ?? 'no range'} instead of ${expected}`);
   }
 
-  /** @returns the new version's id. @throws the SDK's own errors. */
+  /** @returns the new version's id, undefined where the service gives none. @throws the SDK's own errors. */
   async #write(
     key: ObjectKey,
     body: ObjectBody,
     { contentType, metadata }: Description,
     until: Temporal.Instant | null,
-  ): Promise<string> {
-    const input: PutObjectCommandInput = {
+  ): Promise<string | undefined> {
+    const head = {
       ...this.#bucket.address(key, UNVERSIONED),
       ContentType: contentType,
       Metadata: metadata,
-      ...(this.#conditional ? { IfNoneMatch: '*' } : {}),
       ...this.#retention(until),
       ...(this.#encryption === null
         ? {}
@@ -198,28 +199,33 @@ class S3Store implements ObjectStore {
     };
     try {
       if ('file' in body && body.length > PART) {
-        const params = {
-          ...input,
-          Body: Readable.from(keptChunks(body)),
-          ChecksumAlgorithm: 'SHA256' as const,
-        };
-        const upload = new Upload({ client: this.#bucket.client, params, partSize: PART, queueSize: 2 });
-        return (await upload.done()).VersionId ?? UNVERSIONED;
+        await this.#abortAbandoned();
+        const options = { ifNew: this.#conditional, now: this.#clock.now() };
+        return await uploadInParts(this.#bucket, key, body, head, options);
       }
       const bytes = await inMemory(body);
-      const ChecksumSHA256 = createHash('sha256').update(bytes).digest('base64');
-      const put = new PutObjectCommand({
-        ...input,
+      const put = {
+        ...head,
+        ...(this.#conditional ? { IfNoneMatch: '*' } : {}),
         Body: bytes,
         ContentLength: bytes.byteLength,
-        ChecksumSHA256,
-      });
-      return (await this.#bucket.client.send(put)).VersionId ?? UNVERSIONED;
+        ChecksumSHA256: createHash('sha256').update(bytes).digest('base64'),
+      };
+      const answer = await this.#bucket.sendBytes(() => this.#bucket.client.send(new PutObjectCommand(put)));
+      return answer.VersionId;
     } catch (error) {
       if (!this.#conditional || !isNamed(error, 'NotImplemented')) throw error;
       this.#conditional = false;
       return this.#write(key, body, { contentType, metadata }, until);
     }
+  }
+
+  /** Once a day, and only by who uploads in parts. */
+  async #abortAbandoned(): Promise<void> {
+    const now = this.#clock.now();
+    if (this.#abortedAt !== null && now.since(this.#abortedAt).total('hours') < 24) return;
+    this.#abortedAt = now;
+    await abortAbandoned(this.#bucket, now);
   }
 
   /** Nothing is known yet of how long a new payload must be kept: up to the horizon, and renewal goes on from there. */
@@ -284,8 +290,9 @@ class S3Store implements ObjectStore {
     until: Temporal.Instant | null,
   ): Promise<StoredObject> {
     let kept = await this.#kept(key, version, body);
-    if (until !== null && kept.object.lockedUntil === null) {
-      // Some services take the lock of an object that came in parts only afterwards.
+    const { lockedUntil } = kept.object;
+    if (until !== null && (lockedUntil === null || Temporal.Instant.compare(lockedUntil, until) < 0)) {
+      // Some services take the lock of an object that came in parts only afterwards; and an upload that was gone on with began earlier.
       await this.#lockAfterwards(key, version, until);
       kept = await this.#kept(key, version, body);
     }
@@ -387,10 +394,8 @@ function stored(key: ObjectKey, version: string, answer: Answer): StoredObject {
 }
 
 async function inMemory(body: ObjectBody): Promise<Uint8Array> {
-  return 'bytes' in body ? body.bytes : Buffer.concat(await Array.fromAsync(keptChunks(body)));
-}
-
-/** Pieces that stay valid: an upload gathers them into parts. */
-async function* keptChunks(body: ObjectBody): AsyncGenerator<Uint8Array> {
-  for await (const chunk of bodyChunks(body)) yield Buffer.from(chunk);
+  if ('bytes' in body) return body.bytes;
+  const kept: Buffer[] = [];
+  for await (const chunk of bodyChunks(body)) kept.push(Buffer.from(chunk));
+  return Buffer.concat(kept);
 }
