@@ -6,6 +6,7 @@ import { sql } from 'kysely';
 import { instantText } from '../core/clock.ts';
 import { MunimentError } from '../core/errors.ts';
 import type { Database } from '../db/database.ts';
+import { storedVersions } from '../db/payload-versions.ts';
 import { decide, type Policy } from '../policy/decide.ts';
 import type { LockKeeper } from '../store/objects.ts';
 import type { DecisionInputs } from './destroy.ts';
@@ -132,18 +133,19 @@ async function* duePayloads(
   for (const owner of ['record_id', 'run_id'] as const) {
     let after = { owner: '00000000-0000-0000-0000-000000000000', commitment: '' };
     for (;;) {
-      const { rows } = await sql<DuePayload & { owner: string }>`
-        SELECT p.commitment, p.record_id AS record, p.${sql.ref(owner)} AS owner, v.version, l.locked_until
+      const { rows } = await sql<Omit<DuePayload, 'version'> & { owner: string }>`
+        SELECT p.commitment, p.record_id AS record, p.${sql.ref(owner)} AS owner, l.locked_until
         FROM payloads AS p
         LEFT JOIN payload_locks AS l ON l.commitment = p.commitment AND l.store = ${store}
-        LEFT JOIN payload_versions AS v ON v.commitment = p.commitment
         WHERE p.salt IS NOT NULL AND (l.locked_until IS NULL OR l.locked_until < ${before})
           AND (p.${sql.ref(owner)}, p.commitment) > (${after.owner}, ${after.commitment})
         ORDER BY p.${sql.ref(owner)}, p.commitment LIMIT ${PAYLOADS_PER_PAGE}`.execute(db);
       const last = rows.at(-1);
       if (last === undefined) break;
       after = last;
-      yield rows;
+      const commitments = rows.map((row) => row.commitment);
+      const versions = await storedVersions(db, store, commitments);
+      yield rows.map((row) => ({ ...row, version: versions.get(row.commitment) ?? null }));
     }
   }
 }

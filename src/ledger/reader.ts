@@ -132,10 +132,7 @@ class DatabaseReader implements ArchiveReader {
 
   async object(commitment: string, version?: string) {
     const versions = await storedVersions(this.#tx, this.#store.identity, [commitment]);
-    const { object, body } = await this.#store.get(
-      commitment,
-      version ?? versions.get(commitment) ?? null,
-    );
+    const { object, body } = await this.#store.get(commitment, version ?? versions.get(commitment) ?? null);
     return { contentType: object.contentType, length: object.length, metadata: object.metadata, body };
   }
 
