@@ -28,6 +28,8 @@ const DESCRIPTION = {
   contentType: 'application/json',
   metadata: { salt: newSalt().toString('hex'), role: 'slice' },
 };
+/** As capture puts: under a key that it has just made. */
+const FRESH = { fresh: true };
 const fsync = promisify(fs.fsync);
 
 interface StoreSizes {
@@ -71,7 +73,7 @@ async function measureBoth(
   ] as const) {
     const bytes = randomBytes(size);
     // A process's first put learns what the service does, opens connections and warms up code: it is not measured.
-    await store.put(freshKey(), { bytes }, DESCRIPTION);
+    await store.put(freshKey(), { bytes }, DESCRIPTION, FRESH);
     await bare.put(freshKey(), bytes);
     const versions = new Map<string, string | null>();
     const bareKeys: string[] = [];
@@ -80,7 +82,7 @@ async function measureBoth(
       count,
       ours: () =>
         allAtWork(count, async () => {
-          const { key, version } = await store.put(freshKey(), { bytes }, DESCRIPTION);
+          const { key, version } = await store.put(freshKey(), { bytes }, DESCRIPTION, FRESH);
           versions.set(key, version);
         }),
       limit: () =>

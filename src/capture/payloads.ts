@@ -33,6 +33,9 @@ export interface PayloadPlace {
   readonly ledger: { readonly origin: string };
 }
 
+/** Every payload is stored under a salt of its own, so that nobody else has its key. */
+const FRESH = { fresh: true };
+
 /** Stores bytes as a new payload under a fresh salt. @returns when it is durable */
 export async function storePayload(
   { store, ledger }: PayloadPlace,
@@ -42,7 +45,12 @@ export async function storePayload(
   const salt = newSalt();
   const digest = sha256(bytes);
   const commitment = payloadCommitment(salt, digest);
-  const object = await store.put(commitment, { bytes }, objectDescription(ledger.origin, salt, description));
+  const object = await store.put(
+    commitment,
+    { bytes },
+    objectDescription(ledger.origin, salt, description),
+    FRESH,
+  );
   return {
     commitment,
     salt,
@@ -71,6 +79,7 @@ export async function storePayloadFile(
     commitment,
     { file: file.path, length: file.length },
     objectDescription(ledger.origin, salt, description),
+    FRESH,
   );
   return {
     commitment,

@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import { DeleteObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, DeleteObjectsCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
 import { RefusedError, ServiceError } from '../core/errors.ts';
 import type { StoreSettings } from '../core/settings.ts';
@@ -11,6 +11,11 @@ import { DirectorySync, diskTrouble, shardOf, storeFolders } from './disk.ts';
 import type { ObjectEraser, ObjectKey } from './objects.ts';
 import { isNamed, type ObjectVersion, type S3Address, S3Bucket, type S3Credentials } from './s3-bucket.ts';
 import { abort, uploads } from './s3-upload.ts';
+
+/** How services call it when a lock, a hold or a missing right stands against a deletion. */
+const REFUSALS = ['AccessDenied', 'ObjectLocked'];
+/** Versions that one request may name. */
+const BULK = 1000;
 
 /** @returns the right to remove objects from the store that the settings name. */
 export function openEraser(
@@ -59,11 +64,7 @@ export function s3Eraser({ clock, ...address }: S3Address & { clock: Clock }): O
       try {
         const versions = await versionsOf(bucket, key);
         for (const version of versions) await refuseLocked(bucket, key, version, clock.now());
-        for (const { name, version } of versions) {
-          await bucket.client.send(
-            new DeleteObjectCommand({ Bucket: bucket.bucket, Key: name, VersionId: version }),
-          );
-        }
+        await removeVersions(bucket, key, versions);
         const name = bucket.prefix + key;
         for await (const upload of uploads(bucket, name)) {
           if (upload.name === name)
@@ -71,16 +72,56 @@ export function s3Eraser({ clock, ...address }: S3Address & { clock: Clock }): O
         }
         if ((await versionsOf(bucket, key)).length > 0) throw stillThere(key);
       } catch (error) {
-        if (isNamed(error, 'AccessDenied', 'ObjectLocked')) {
-          throw new RefusedError(`the storage service refuses to erase object ${key}`, {
-            hint: 'A lock or a legal hold stands on it, or the credentials lack s3:DeleteObjectVersion.',
-            cause: error,
-          });
-        }
+        if (isNamed(error, ...REFUSALS)) throw refused(key, error);
         throw bucket.trouble(error, `could not erase object ${key}`);
       }
     },
   };
+}
+
+/** The answer to a bulk deletion is a success even when it did not delete: each version's own outcome counts. */
+async function removeVersions(
+  bucket: S3Bucket,
+  key: ObjectKey,
+  versions: readonly ObjectVersion[],
+): Promise<void> {
+  const [only, ...others] = versions;
+  if (only === undefined) return;
+  if (others.length === 0) {
+    const { name: Key, version: VersionId } = only;
+    await bucket.client.send(new DeleteObjectCommand({ Bucket: bucket.bucket, Key, VersionId }));
+    return;
+  }
+  for (let at = 0; at < versions.length; at += BULK) {
+    const Objects = versions
+      .slice(at, at + BULK)
+      .map(({ name, version }) => ({ Key: name, VersionId: version }));
+    const { Deleted = [], Errors = [] } = await bucket.client.send(
+      new DeleteObjectsCommand({ Bucket: bucket.bucket, Delete: { Objects } }),
+    );
+    for (const { Code, Message } of Errors) {
+      if (Code !== undefined && REFUSALS.includes(Code)) throw refused(key, Message);
+      throw new ServiceError(
+        `${bucket.location}: a version of object ${key} was not erased: ${Code}: ${Message}`,
+        { hint: 'What was erased is gone; erase again when the storage service is well.' },
+      );
+    }
+    const gone = new Set(Deleted.map((deleted) => deleted.VersionId));
+    const left = Objects.find((object) => !gone.has(object.VersionId));
+    if (left !== undefined) {
+      throw new ServiceError(
+        `${bucket.location}: the storage service does not say that version ${left.VersionId} of object ${key} is erased`,
+        { hint: 'Erase again.' },
+      );
+    }
+  }
+}
+
+function refused(key: ObjectKey, cause: unknown): RefusedError {
+  return new RefusedError(`the storage service refuses to erase object ${key}`, {
+    hint: 'A lock or a legal hold stands on it, or the credentials lack s3:DeleteObjectVersion.',
+    cause,
+  });
 }
 
 function stillThere(key: ObjectKey): ServiceError {

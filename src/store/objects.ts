@@ -71,11 +71,16 @@ export interface ObjectReader {
 
 /** The right to add. Only capture (and copies made by the store's own commands) receives it. */
 export interface ObjectWriter {
-  /** @throws ObjectExistsError when other bytes stand under the key. */
+  /**
+   * @param options.fresh the caller has just made the key of random bytes, so that nobody else can know it: a store may leave
+   *   out to look whether it is taken
+   * @throws ObjectExistsError when other bytes stand under the key.
+   */
   put(
     key: ObjectKey,
     body: ObjectBody,
     description: { contentType: string; metadata: Record<string, string> },
+    options?: { fresh?: boolean },
   ): Promise<StoredObject>;
 }
 

@@ -55,13 +55,8 @@ export const UNVERSIONED = '';
 const LATER_KEPT = 100;
 const ATTEMPTS = 4;
 /** How services call bytes that do not have the digest which came with them. */
-const ALTERED_ON_THE_WAY = [
-  'BadDigest',
-  'InvalidDigest',
-  'XAmzContentSHA256Mismatch',
-  'XAmzContentChecksumMismatch',
-  'IncompleteBody',
-];
+export const OTHER_DIGEST = ['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'];
+const ALTERED_ON_THE_WAY = [...OTHER_DIGEST, 'InvalidDigest', 'IncompleteBody'];
 const CONNECT_TIMEOUT = 5_000;
 /** Without a byte in either direction, in milliseconds. */
 const IDLE_TIMEOUT = 60_000;
@@ -98,6 +93,17 @@ export class S3Bucket {
         httpsAgent: { keepAlive: true, maxSockets: SOCKETS },
       },
     });
+    // The digest that goes into the signature too: computed once, and what the service signs for is what it received.
+    this.client.middlewareStack.add(
+      (next) => async (given) => {
+        const { ChecksumSHA256: digest } = given.input as { ChecksumSHA256?: string };
+        const { headers } = given.request as { headers: Record<string, string> };
+        if (digest !== undefined)
+          headers['x-amz-content-sha256'] = Buffer.from(digest, 'base64').toString('hex');
+        return next(given);
+      },
+      { step: 'build', name: 'declareDigest' },
+    );
   }
 
   /** Whether the bucket keeps every version. Asked once; a failure is asked again. */

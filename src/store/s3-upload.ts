@@ -21,7 +21,7 @@ import { isNamed, type S3Bucket } from './s3-bucket.ts';
 
 const MEBIBYTE = 1024 * 1024;
 /** Two of these are in memory at a time. */
-export const PART = 16 * MEBIBYTE;
+export const PART = 8 * MEBIBYTE;
 const PARTS_LIMIT = 10_000;
 const CONCURRENCY = 2;
 /** After this an upload is nobody's: its lock would be too short, and a process that lives would have ended it. */

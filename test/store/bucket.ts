@@ -2,6 +2,9 @@
 // all it holds. `scripts/s3-local.sh start DIR` starts one on this machine and prints the environment to set.
 
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import { CreateBucketCommand, PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3';
 import { systemClock } from '../../src/core/clock.ts';
@@ -52,4 +55,36 @@ export async function bucketFor(t: Pick<TestContext, 'after'>, { versions = true
     };
   };
   return { client, bucket, address, open };
+}
+
+/** Stands before the service and notes what it has answered: method and path, in the order of the answers. */
+export async function counterFor(t: Pick<TestContext, 'after'>) {
+  const requests: string[] = [];
+  let onAnswer: () => void = () => {};
+  const { hostname, port } = new URL(endpoint as string);
+  const server = http.createServer((request, response) => {
+    const { method, headers, url: at } = request;
+    const onward = http.request({ hostname, port, method, path: at, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+      requests.push(`${method} ${at}`);
+      onAnswer();
+    });
+    onward.on('error', () => response.destroy());
+    request.on('error', () => onward.destroy());
+    request.pipe(onward);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return {
+    at: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    whenAnswered: (work: () => void) => {
+      onAnswer = work;
+    },
+  };
 }

@@ -132,7 +132,7 @@ export function storeContract(name: string, arrange: (t: TestContext) => Promise
       const [first] = await linesOf(child);
       const { grown, object } = JSON.parse(first ?? '{}');
       assert.equal(object.length, length);
-      // Four parts of 16 MiB stand between a store that streams and one that does not.
+      // Eight parts of 8 MiB stand between a store that streams and one that does not.
       assert.ok(grown < (settings.provider === 's3' ? 4 : 1) * 48 * 1024 * 1024, `grew by ${grown} bytes`);
       const { body } = await store.get(key, object.version);
       const [stored, put] = [createHash('sha256'), createHash('sha256').update('a video that begins here')];

@@ -5,8 +5,6 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
-import http from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -19,46 +17,12 @@ import { systemClock } from '../../src/core/clock.ts';
 import { ServiceError } from '../../src/core/errors.ts';
 import { readObject } from '../../src/store/objects.ts';
 import { PART } from '../../src/store/s3-upload.ts';
-import { bucketFor, credentials, endpoint, SKIPPED } from './bucket.ts';
+import { bucketFor, counterFor, credentials, endpoint, SKIPPED } from './bucket.ts';
 import { keyOf, keysOf } from './contract.ts';
 
 const WRITER = path.join(import.meta.dirname, 'writer.ts');
 const description = { contentType: 'text/plain', metadata: { kind: 'slice' } };
 const LENGTH = 4 * PART + 12_345;
-
-/** Stands before the service and counts the parts that it has answered for. */
-async function counterFor(t: TestContext) {
-  const sent: number[] = [];
-  let onPart: () => void = () => {};
-  const { hostname, port } = new URL(endpoint as string);
-  const server = http.createServer((request, response) => {
-    const { method, headers, url: at } = request;
-    const onward = http.request({ hostname, port, method, path: at, headers }, (answer) => {
-      const part = /[?&]partNumber=(\d+)/.exec(at ?? '')?.[1];
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
-      if (part === undefined || method !== 'PUT') return;
-      sent.push(Number(part));
-      onPart();
-    });
-    onward.on('error', () => response.destroy());
-    request.on('error', () => onward.destroy());
-    request.pipe(onward);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return {
-    at: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    sent,
-    whenPart: (work: () => void) => {
-      onPart = work;
-    },
-  };
-}
 
 function fileFor(t: TestContext): { file: string; bytes: Buffer } {
   const folder = fs.mkdtempSync(path.join(tmpdir(), 'muniment-media-'));
@@ -76,6 +40,8 @@ if (endpoint === null) {
     const { client, bucket, address, open } = await bucketFor(t, { locks: true });
     const { file, bytes } = fileFor(t);
     const counter = await counterFor(t);
+    const partsSent = () =>
+      counter.requests.flatMap((line) => /^PUT .*[?&]partNumber=(\d+)/.exec(line)?.[1] ?? []);
     const lock = { mode: 'GOVERNANCE', horizon: 'P90D' };
     const arranged = JSON.stringify({
       settings: { provider: 's3', ...address, endpoint: counter.at, lock },
@@ -87,13 +53,14 @@ if (endpoint === null) {
         env: { ...process.env, NODE_V8_COVERAGE: '' },
       });
     const killed = write();
-    counter.whenPart(() => {
-      if (counter.sent.length === 2) killed.kill('SIGKILL');
+    counter.whenAnswered(() => {
+      if (partsSent().length === 2) killed.kill('SIGKILL');
     });
     await once(killed, 'exit');
     const { Uploads } = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
     assert.equal(Uploads?.length, 1);
-    const before = counter.sent.splice(0);
+    const before = partsSent();
+    counter.requests.length = 0;
     assert.ok(before.length >= 2 && before.length < 5);
     const second = write();
     const said: string[] = [];
@@ -101,14 +68,15 @@ if (endpoint === null) {
     await once(second, 'close');
     const { object } = JSON.parse(said.join(''));
     // A part that the service had taken, but whose answer the killed process did not live to hear, may not be counted before.
-    assert.ok(counter.sent.length + before.length <= 5, `sent ${counter.sent} after ${before}`);
-    for (const part of before) assert.equal(counter.sent.includes(part), false, `part ${part} went twice`);
+    const after = partsSent();
+    assert.ok(after.length + before.length <= 5, `sent ${after} after ${before}`);
+    for (const part of before) assert.equal(after.includes(part), false, `part ${part} went twice`);
     const read = await readObject(open().store, keyOf(1), object.version, LENGTH);
     assert.ok(read.bytes.equals(bytes));
     assert.ok(read.object.lockedUntil !== null);
     assert.deepEqual(read.object.metadata, description.metadata);
-    const after = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
-    assert.deepEqual(after.Uploads ?? [], []);
+    const left = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
+    assert.deepEqual(left.Uploads ?? [], []);
   });
 
   test('a part that an unfinished upload holds otherwise is sent again', async (t) => {

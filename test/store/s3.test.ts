@@ -12,7 +12,7 @@ import { ObjectExistsError, ObjectNotFoundError, RefusedError, ServiceError } fr
 import { s3Eraser } from '../../src/store/eraser.ts';
 import { readObject } from '../../src/store/objects.ts';
 import { openS3Store } from '../../src/store/s3.ts';
-import { bucketFor, credentials, endpoint, kmsKey, region, SKIPPED } from './bucket.ts';
+import { bucketFor, counterFor, credentials, endpoint, kmsKey, region, SKIPPED } from './bucket.ts';
 import { keyOf, keysOf, storeContract } from './contract.ts';
 
 const description = { contentType: 'text/plain', metadata: { salt: 'c2FsdA==' } };
@@ -129,6 +129,42 @@ if (endpoint === null) {
         store.put(keyOf(1), { bytes: Buffer.from('other') }, description),
         ObjectExistsError,
       );
+  });
+
+  test('once the service was tried, a payload under a fresh key costs two requests, and the trial leaves nothing behind', async (t) => {
+    const { address } = await bucketFor(t, { locks: true });
+    const counter = await counterFor(t);
+    const lock = { mode: 'GOVERNANCE', horizon: 'P90D' } as const;
+    const through = { ...address, endpoint: counter.at, credentials, lock, clock: systemClock };
+    await using store = openS3Store(through);
+    await store.put(keyOf(1), { bytes }, description);
+    counter.requests.length = 0;
+    const { version } = await store.put(keyOf(2), { bytes }, description, { fresh: true });
+    const path = `/${address.bucket}/city/${keyOf(2)}`;
+    assert.deepEqual(counter.requests, [`PUT ${path}?x-id=PutObject`, `HEAD ${path}?versionId=${version}`]);
+    assert.deepEqual(await Array.fromAsync(store.covered()), []);
+    // Who gives a key out as fresh that is not loses nothing: what came first stays what is read.
+    await store.put(keyOf(2), { bytes: Buffer.from('forgery') }, description, { fresh: true });
+    for (const known of [version, null])
+      assert.equal((await readObject(store, keyOf(2), known)).bytes.toString(), 'evidence');
+  });
+
+  test('every version of an object is erased, however many; one that is locked keeps them all', async (t) => {
+    const { client, bucket, open } = await bucketFor(t, { locks: true });
+    const { store, eraser, keeper } = open({ mode: 'GOVERNANCE', horizon: 'P90D' });
+    const { store: unlocked } = open();
+    const Key = `city/${keyOf(1)}`;
+    const { version } = await unlocked.put(keyOf(1), { bytes }, description);
+    for (const Body of ['one', 'two', 'three'])
+      await client.send(new PutObjectCommand({ Bucket: bucket, Key, Body }));
+    await client.send(new DeleteObjectCommand({ Bucket: bucket, Key }));
+    await keeper.setHold(keyOf(1), version, true);
+    await assert.rejects(eraser.erase(keyOf(1)), RefusedError);
+    assert.equal((await Array.fromAsync(store.covered()))[0]?.later.length, 3, 'nothing was removed');
+    await keeper.setHold(keyOf(1), version, false);
+    await eraser.erase(keyOf(1));
+    await assert.rejects(store.head(keyOf(1)), ObjectNotFoundError);
+    assert.deepEqual(await keysOf(store), []);
   });
 
   test('a missing bucket and wrong keys are service errors with a remedy, never an absent object', async () => {
