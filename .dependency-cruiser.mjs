@@ -46,6 +46,12 @@ export default {
       to: { path: '^src/store/eraser\\.js$' },
     },
     {
+      name: 'only-renewal-may-lock-on',
+      severity: 'error',
+      from: { pathNot: '^src/(store/|locks\\.js)' },
+      to: { path: '^src/store/lock-keeper\\.js$' },
+    },
+    {
       name: 'interfaces-do-not-know-each-other-nor-the-rooms',
       severity: 'error',
       from: { path: '^src/interfaces/([^/]+)/' },

@@ -1,4 +1,4 @@
-// `npm run bench [-- ledger capture verify] [--quick]`: measures what long work costs against the limit that the machine sets to the same
+// `npm run bench [-- ledger capture verify store] [--quick]`: measures what long work costs against the limit that the machine sets to the same
 // work, both in this run. It has a PostgreSQL of its own, with every promise of durability kept.
 
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
@@ -8,9 +8,10 @@ import { openEmbedded } from '../src/db/embedded.ts';
 import { measureCapture } from './bench/capture.ts';
 import { measureLedger } from './bench/ledger.ts';
 import { type Measurement, tell } from './bench/measure.ts';
+import { measureStore } from './bench/store.ts';
 import { measureVerify } from './bench/verify.ts';
 
-const known = ['ledger', 'capture', 'verify'] as const;
+const known = ['ledger', 'capture', 'verify', 'store'] as const;
 const quick = process.argv.includes('--quick');
 const named = process.argv.slice(2).filter((word) => word !== '--quick');
 const unknown = named.filter((word) => !known.some((name) => name === word));
@@ -46,6 +47,24 @@ try {
     show([await measureCapture({ posts: quick ? 40 : 4000, perPage: 100, rounds: quick ? 1 : 3 })]);
   if (wanted('verify'))
     show([await measureVerify({ entries: quick ? 1000 : 1_000_000, rounds: quick ? 1 : 3 })]);
+  if (wanted('store')) {
+    const mebibyte = 1024 ** 2;
+    const { measurements, remarks } = await measureStore(
+      {
+        small: quick ? 64 : 2000,
+        large: quick ? 4 : 60,
+        rounds: quick ? 1 : 5,
+        file: {
+          directory: (quick ? 40 : 5 * 1024) * mebibyte,
+          s3: (quick ? 40 : 1536) * mebibyte,
+        },
+      },
+      process.env.S3_TEST_ENDPOINT,
+      process.env.S3_TEST_REGION ?? 'us-east-1',
+    );
+    show(measurements);
+    process.stdout.write(`${remarks.join('\n\n')}\n`);
+  }
 } finally {
   await server[Symbol.asyncDispose]();
   await rm(home, { recursive: true, force: true });

@@ -65,6 +65,10 @@ pid_file = $home/osd.pid
 rgw_data = $home/gateway
 rgw_frontends = beast endpoint=127.0.0.1:$port
 pid_file = $home/gateway.pid
+# a key service of one key, for server-side encryption
+rgw_crypt_require_ssl = false
+rgw_crypt_s3_kms_backend = testing
+rgw_crypt_s3_kms_encryption_keys = records-key=$(head -c 32 /dev/urandom | base64)
 CONF
 }
 
@@ -115,7 +119,7 @@ start() { # DIR PORT
     tail -n 20 "$home/start.log" >&2
     fail "did not start; the whole log is $home/start.log, '$0 stop $home' cleans up"
   fi
-  printf 'export %s=%s\n' S3_TEST_ENDPOINT "http://127.0.0.1:$port" S3_TEST_REGION "$REGION" \
+  printf 'export %s=%s\n' S3_TEST_ENDPOINT "http://127.0.0.1:$port" S3_TEST_REGION "$REGION" S3_TEST_KMS_KEY records-key \
     AWS_ACCESS_KEY_ID "$USER_NAME" AWS_SECRET_ACCESS_KEY "$SECRET"
 }
 

@@ -10,6 +10,7 @@ import { delimiter, dirname, join } from 'node:path';
 
 const ROOT = join(import.meta.dirname, '..');
 const SERVERS = join(ROOT, 'test', 'servers');
+const S3_TESTS = ['s3.test.ts', 'lock-keeper.test.ts', 's3-upload.test.ts', 'archive-in-bucket.test.ts'];
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
@@ -121,7 +122,7 @@ async function testStore(): Promise<boolean> {
     }
     const lines = started.stdout.matchAll(/^export (\w+)='?([^'\n]*)'?$/gm);
     return passes(
-      [join(ROOT, 'test', 'store', 's3.test.ts')],
+      S3_TESTS.map((name) => join(ROOT, 'test', 'store', name)),
       Object.fromEntries([...lines].map(([, name, value]) => [name, value])),
     );
   } finally {

@@ -151,6 +151,13 @@ const source = z.discriminatedUnion('platform', [
 const period = z
   .string()
   .regex(/^P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?$/, 'must be an ISO 8601 period of dates, such as P90D');
+/** Locks are renewed daily, when half of it is left: shorter ones would lapse in between. A longer one could not be undone. */
+const horizon = period.refine((text) => {
+  if (/\d{5}/.test(text)) return false;
+  const days = Temporal.Duration.from(text).total({ unit: 'days', relativeTo: '2026-01-01' });
+  return days >= 7 && days <= 3653;
+}, 'must be 7 days to 10 years: locks are renewed long before they end');
+
 const file = z.strictObject({
   archive: z.strictObject({
     name: z.string().min(1),
@@ -182,13 +189,21 @@ const file = z.strictObject({
             z.literal('none'),
             z.strictObject({
               mode: z.enum(['GOVERNANCE', 'COMPLIANCE']).default('GOVERNANCE'),
-              horizon: period.default('P90D'),
+              horizon: horizon.default('P90D'),
             }),
           ])
           .default({
             mode: 'GOVERNANCE',
             horizon: 'P90D',
           }),
+        encryption: z
+          .strictObject({
+            kmsKey: z
+              .string()
+              .regex(/^[!-~]{1,2048}$/, 'must be the id, alias or ARN of a key, without spaces'),
+          })
+          .nullable()
+          .default(null),
       }),
     ])
     .default({ provider: 'directory', path: 'payloads' }),

@@ -30,6 +30,12 @@ export async function putPolicyInForce(
     await readPolicyFiles(policies),
     policies,
   );
+  // What the policy before let go may be kept now: until the next renewal has looked, its locks count as due.
+  await archive.database.db
+    .updateTable('payload_locks')
+    .set({ may_lapse: false })
+    .where('may_lapse', '=', true)
+    .execute();
   await archive.checkpoint();
   return applied;
 }

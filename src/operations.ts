@@ -23,6 +23,7 @@ import { openNote, parseCheckpoint, parseVerifierKey, signNote } from './ledger/
 import { entriesFrom, withArchiveReader } from './ledger/reader.ts';
 import { writeTiles } from './ledger/tiles.ts';
 import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
+import { renewDaily } from './locks.ts';
 import { type SearchOptions, type SearchResult, search } from './search/search.ts';
 import type { Selection } from './search/selection.ts';
 import { openCollector } from './sources/open.ts';
@@ -96,6 +97,9 @@ export async function serve(
     );
   });
   say(`Serving ${scheduled.length} source${scheduled.length === 1 ? '' : 's'}; stop with SIGTERM.`);
+  const renewal = renewDaily(archive, signal, say).catch((error: unknown) => {
+    failures.push(error);
+  });
   const keepAlive = setInterval(() => undefined, 1 << 30);
   try {
     await new Promise<void>((done) => {
@@ -105,7 +109,7 @@ export async function serve(
   } finally {
     clearInterval(keepAlive);
     for (const task of tasks) await task.destroy();
-    await Promise.all(running);
+    await Promise.all([...running, renewal]);
   }
   if (failures.length > 0) throw failures[0];
 }

@@ -15,6 +15,8 @@ export interface StoredPayload extends PayloadFacts {
   readonly commitment: string;
   /** The store's version id, or null. */
   readonly version: string | null;
+  /** Until when the store refuses to remove it, or null. */
+  readonly lockedUntil: Temporal.Instant | null;
 }
 
 export interface PayloadDescription {
@@ -31,6 +33,9 @@ export interface PayloadPlace {
   readonly ledger: { readonly origin: string };
 }
 
+/** Every payload is stored under a salt of its own, so that nobody else has its key. */
+const FRESH = { fresh: true };
+
 /** Stores bytes as a new payload under a fresh salt. @returns when it is durable */
 export async function storePayload(
   { store, ledger }: PayloadPlace,
@@ -40,7 +45,12 @@ export async function storePayload(
   const salt = newSalt();
   const digest = sha256(bytes);
   const commitment = payloadCommitment(salt, digest);
-  const object = await store.put(commitment, { bytes }, objectDescription(ledger.origin, salt, description));
+  const object = await store.put(
+    commitment,
+    { bytes },
+    objectDescription(ledger.origin, salt, description),
+    FRESH,
+  );
   return {
     commitment,
     salt,
@@ -48,6 +58,7 @@ export async function storePayload(
     length: bytes.length,
     contentType: description.contentType,
     version: object.version,
+    lockedUntil: object.lockedUntil,
   };
 }
 
@@ -68,6 +79,7 @@ export async function storePayloadFile(
     commitment,
     { file: file.path, length: file.length },
     objectDescription(ledger.origin, salt, description),
+    FRESH,
   );
   return {
     commitment,
@@ -76,6 +88,7 @@ export async function storePayloadFile(
     length: file.length,
     contentType: description.contentType,
     version: object.version,
+    lockedUntil: object.lockedUntil,
   };
 }
 

@@ -1,6 +1,6 @@
 // State of a run while it goes on, and what its parts need to keep account: problems, exchanges, quarantined bytes.
 
-import type { Clock } from '../core/clock.ts';
+import { type Clock, instantText } from '../core/clock.ts';
 import { ServiceError } from '../core/errors.ts';
 import type { Id } from '../core/ids.ts';
 import type { DatabaseHandle } from '../db/database.ts';
@@ -88,7 +88,7 @@ export function known(facts: ReadonlyMap<string, StoredPayload>, commitment: str
 }
 
 /**
- * Keeps the store's version ids, where the store has any. Called in the sequencer's transaction with whatever is entered.
+ * Keeps the store's version ids, and until when it locks, where the store does either. Called in the sequencer's transaction with whatever is entered.
  * @throws RefusedError when the archive has moved to another store meanwhile: then nothing may be entered
  */
 export async function recordVersions(
@@ -97,11 +97,21 @@ export async function recordVersions(
   payloads: Iterable<StoredPayload>,
 ): Promise<void> {
   await requireStoreInForce(tx, store);
+  const stored = [...payloads];
   await keepVersions(
     tx,
     store,
-    [...payloads].filter((payload) => payload.version !== null),
+    stored.filter((payload) => payload.version !== null),
   );
+  const locks = stored.flatMap(({ commitment, lockedUntil }) =>
+    lockedUntil === null ? [] : [{ commitment, store, locked_until: instantText(lockedUntil) }],
+  );
+  if (locks.length > 0)
+    await tx
+      .insertInto('payload_locks')
+      .values(locks)
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
 }
 
 /** Keeps bytes that could not be cut or read as an item, owned by the run. */

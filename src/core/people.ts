@@ -21,6 +21,7 @@ const PERMITTED: Readonly<Record<string, readonly Role[]>> = {
   verify: ['auditor', 'officer', 'admin'],
   publish: ['auditor', 'officer', 'admin'],
   'holds read': ['officer'],
+  'store renew': ['admin', 'officer'],
 };
 export type Action =
   | 'collect'
@@ -30,7 +31,8 @@ export type Action =
   | 'policy explain'
   | 'verify'
   | 'publish'
-  | 'holds read';
+  | 'holds read'
+  | 'store renew';
 
 /** @throws RefusedError when none of the account's roles permits the action */
 export function requirePermission(account: Account, action: Action): void {

@@ -21,6 +21,12 @@ export interface LockSettings {
   readonly horizon: string;
 }
 
+/** SSE-KMS: the storage service encrypts every payload with this key of its key service. */
+export interface EncryptionSettings {
+  /** Id, alias or ARN, as the service knows it. */
+  readonly kmsKey: string;
+}
+
 export type StoreSettings =
   | { readonly provider: 'directory'; readonly path: string }
   | {
@@ -30,6 +36,8 @@ export type StoreSettings =
       readonly endpoint: string | null;
       readonly prefix: string;
       readonly lock: LockSettings | 'none';
+      /** Absent or null: as the bucket does by itself. */
+      readonly encryption?: EncryptionSettings | null;
     };
 
 interface CommonSourceSettings {

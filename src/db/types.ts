@@ -100,6 +100,13 @@ export interface PayloadDestructions {
   intent: number;
 }
 
+export interface PayloadLocks {
+  commitment: string;
+  store: string;
+  locked_until: string;
+  may_lapse: Generated<boolean>;
+}
+
 export interface PayloadVersions {
   commitment: string;
   version: string | null;
@@ -212,6 +219,7 @@ export interface DB {
   ledger_head: LedgerHead;
   ledger_subtrees: LedgerSubtrees;
   payload_destructions: PayloadDestructions;
+  payload_locks: PayloadLocks;
   payload_versions: PayloadVersions;
   payloads: Payloads;
   record_identities: RecordIdentities;

@@ -156,6 +156,7 @@ async function eraseRows(
     tx,
   );
   await sql`DELETE FROM payload_versions WHERE commitment = ANY(${list})`.execute(tx);
+  await sql`DELETE FROM payload_locks WHERE commitment = ANY(${list})`.execute(tx);
   await sql`DELETE FROM sightings WHERE record_id = ${record}`.execute(tx);
   await sql`RESET ROLE`.execute(tx);
 }

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { sql } from 'kysely';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
 import { storedVersions } from '../db/payload-versions.ts';
-import type { ArchiveReader, RowWithSeq } from './verify.ts';
+import type { ArchiveReader, CoveredPayload, RowWithSeq } from './verify.ts';
 
 const ENTRIES_PER_BATCH = 1000;
 
@@ -19,7 +19,11 @@ export interface ObjectSource {
     object: { contentType: string; length: number; metadata: Readonly<Record<string, string>> };
     body: Readable;
   }>;
+  covered(): AsyncIterable<{ key: string; hidden: boolean; later: readonly string[] }>;
 }
+
+type Covered = Pick<CoveredPayload, 'hidden' | 'later'> & { readonly key: string };
+const COVERED_PER_QUERY = 500;
 
 /** Entries by ascending position, in batches, read one batch ahead. @param from first position; @param to first position not wanted */
 export async function* entriesFrom(
@@ -126,9 +130,37 @@ class DatabaseReader implements ArchiveReader {
     return new Map(rows.map((row) => [row.commitment, row.seq]));
   }
 
-  async object(commitment: string) {
+  async object(commitment: string, version?: string) {
     const versions = await storedVersions(this.#tx, this.#store.identity, [commitment]);
-    const { object, body } = await this.#store.get(commitment, versions.get(commitment) ?? null);
+    const { object, body } = await this.#store.get(commitment, version ?? versions.get(commitment) ?? null);
     return { contentType: object.contentType, length: object.length, metadata: object.metadata, body };
+  }
+
+  async *covered(): AsyncIterable<CoveredPayload> {
+    let waiting: Covered[] = [];
+    for await (const covered of this.#store.covered()) {
+      waiting.push(covered);
+      if (waiting.length < COVERED_PER_QUERY) continue;
+      yield* await this.#payloadsAmong(waiting);
+      waiting = [];
+    }
+    yield* await this.#payloadsAmong(waiting);
+  }
+
+  /** Left out: what no payload row names, and what was destroyed. */
+  async #payloadsAmong(covered: readonly Covered[]): Promise<CoveredPayload[]> {
+    if (covered.length === 0) return [];
+    const { rows } = await sql<{ commitment: string; seq: number; record_id: string | null }>`
+      SELECT commitment, seq, record_id FROM payloads
+      WHERE salt IS NOT NULL AND commitment = ANY(${covered.map((one) => one.key)}::text[])`.execute(
+      this.#tx,
+    );
+    const known = new Map(rows.map((row) => [row.commitment, row]));
+    return covered.flatMap(({ key, hidden, later }) => {
+      const row = known.get(key);
+      return row === undefined
+        ? []
+        : [{ commitment: key, seq: row.seq, record: row.record_id, hidden, later }];
+    });
   }
 }

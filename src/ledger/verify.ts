@@ -5,7 +5,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { Json } from '../core/canonical.ts';
 import { bodyCommitment, payloadCommitment } from '../core/digest.ts';
-import { MunimentError, ObjectNotFoundError } from '../core/errors.ts';
+import { MunimentError, ObjectNotFoundError, VerificationError } from '../core/errors.ts';
 import { type ChainBatch, ChainCheck, type Problem, type StoredEntry } from './chain.ts';
 import { disclosureTree } from './disclosure.ts';
 import {
@@ -49,13 +49,28 @@ export interface ArchiveReader {
   checkpoints(): Promise<{ size: number; note: string }[]>;
   /** The entry at which a payload is said to have been destroyed, by commitment. */
   destructions(commitments: readonly string[]): Promise<Map<string, number>>;
-  /** @throws ObjectNotFoundError */
-  object(commitment: string): Promise<{
+  /** @param version the store's id of another version than the recorded one. @throws ObjectNotFoundError */
+  object(
+    commitment: string,
+    version?: string,
+  ): Promise<{
     contentType: string;
     length: number;
     metadata: Readonly<Record<string, string>>;
     body: Readable;
   }>;
+  /** Payloads that are not destroyed and in front of which something stands in the store. */
+  covered(): AsyncIterable<CoveredPayload>;
+}
+
+export interface CoveredPayload {
+  readonly commitment: string;
+  readonly seq: number;
+  readonly record: string | null;
+  /** A delete marker is the newest thing under its key. */
+  readonly hidden: boolean;
+  /** Versions that came after it. */
+  readonly later: readonly string[];
 }
 
 export interface VerifyOptions {
@@ -88,6 +103,11 @@ export interface VerifyResult {
     missing: number;
     altered: number;
     presentAfterDestruction: number;
+    /** Nothing is known of these: the store could not be asked. */
+    unreadable: number;
+    /** Intact, but a delete marker or a version of other bytes was put in front. */
+    hidden: number;
+    superseded: number;
   };
   readonly problems: Problem[];
   /** Problems found beyond those listed. */
@@ -103,7 +123,7 @@ export async function verifyArchive(reader: ArchiveReader, options: VerifyOption
 }
 
 interface ReadPayload {
-  readonly state: 'intact' | 'destroyed' | 'missing' | 'altered';
+  readonly state: 'intact' | 'destroyed' | 'missing' | 'altered' | 'unreadable';
   readonly facts: PayloadFacts | null;
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly bytes: Buffer | null;
@@ -119,7 +139,16 @@ class ArchiveVerification {
   #unknownTypes = 0;
   /** The intent asked for last: destructions of one intent stand together. */
   #intent: { readonly seq: number; readonly payloads: ReadonlySet<string> } | null = null;
-  readonly #payloads = { intact: 0, destroyed: 0, missing: 0, altered: 0, presentAfterDestruction: 0 };
+  readonly #payloads = {
+    intact: 0,
+    destroyed: 0,
+    missing: 0,
+    altered: 0,
+    presentAfterDestruction: 0,
+    unreadable: 0,
+    hidden: 0,
+    superseded: 0,
+  };
 
   constructor(reader: ArchiveReader, options: VerifyOptions) {
     this.#reader = reader;
@@ -172,6 +201,7 @@ class ArchiveVerification {
           `${stray} row${stray === 1 ? '' : 's'} of ${table} belong${stray === 1 ? 's' : ''} to no entry`,
         );
     }
+    await this.#checkCovered();
     const anchored = Math.max(0, ...anchors.map((a) => a.size));
     return {
       ok: this.#problems.length === 0,
@@ -578,41 +608,102 @@ class ArchiveVerification {
       return { ...nothing, state: 'destroyed' };
     }
     try {
-      const object = await this.#reader.object(commitment);
-      const isDocument = entry.type !== 'run.finished';
-      const { digest, length, bytes, quarantined } = await consume(
-        object.body,
-        isDocument && object.contentType === 'application/json',
-        entry.type === 'run.finished',
-      );
-      const salt = Buffer.from(object.metadata.salt ?? '', 'hex');
-      if (payloadCommitment(salt, digest) !== commitment) {
-        this.#payloads.altered += 1;
-        this.#problem(
-          'payload-altered',
-          seq,
-          record,
-          `payload ${commitment} does not have the bytes or the salt that were committed to`,
-        );
-        return { ...nothing, state: 'altered' };
+      const isReport = entry.type === 'run.finished';
+      let read = await this.#read(commitment, isReport);
+      // Once more, before the store is blamed for what may have happened on the way.
+      if (read.commitment !== commitment) read = await this.#read(commitment, isReport);
+      if (read.commitment === commitment) {
+        this.#payloads.intact += 1;
+        return { state: 'intact', ...read };
       }
-      this.#payloads.intact += 1;
-      const facts = { salt, sha256: digest.toString('hex'), length, contentType: object.contentType };
-      return { state: 'intact', facts, metadata: object.metadata, bytes, quarantined };
     } catch (error) {
       if (error instanceof ObjectNotFoundError) {
         this.#payloads.missing += 1;
         this.#problem('payload-missing', seq, record, `payload ${commitment} is not in the store`);
         return { ...nothing, state: 'missing' };
       }
+      // Damage that the store itself has found is an alteration; a store that cannot be asked says nothing about the payload.
+      if (!(error instanceof VerificationError)) {
+        this.#options.signal?.throwIfAborted();
+        this.#payloads.unreadable += 1;
+        this.#problem(
+          'payload-unreadable',
+          seq,
+          record,
+          `payload ${commitment} could not be read: ${(error as Error).message}`,
+        );
+        return { ...nothing, state: 'unreadable' };
+      }
       this.#payloads.altered += 1;
-      this.#problem(
-        'payload-altered',
-        seq,
-        record,
-        `payload ${commitment} cannot be read: ${(error as Error).message}`,
-      );
+      this.#problem('payload-altered', seq, record, `payload ${commitment}: ${error.message}`);
       return { ...nothing, state: 'altered' };
+    }
+    this.#payloads.altered += 1;
+    this.#problem(
+      'payload-altered',
+      seq,
+      record,
+      `payload ${commitment} does not have the bytes or the salt that were committed to`,
+    );
+    return { ...nothing, state: 'altered' };
+  }
+
+  async #read(commitment: string, isReport: boolean) {
+    const object = await this.#reader.object(commitment);
+    const { metadata, contentType } = object;
+    const keep = !isReport && contentType === 'application/json';
+    const { digest, length, bytes, quarantined } = await consume(object.body, keep, isReport);
+    const salt = Buffer.from(metadata.salt ?? '', 'hex');
+    const facts = { salt, sha256: digest.toString('hex'), length, contentType };
+    return { commitment: payloadCommitment(salt, digest), facts, metadata, bytes, quarantined };
+  }
+
+  /** What stands in front of a payload changes nothing that we read, but somebody put it there. */
+  async #checkCovered(): Promise<void> {
+    try {
+      for await (const { commitment, seq, record, hidden, later } of this.#reader.covered()) {
+        this.#options.signal?.throwIfAborted();
+        if (hidden) {
+          this.#payloads.hidden += 1;
+          this.#problem(
+            'payload-hidden',
+            seq,
+            record,
+            `a delete marker was put in front of payload ${commitment}: other readers of the bucket do not see it`,
+          );
+        }
+        for (const version of later) {
+          // A put that was sent twice leaves the same bytes twice.
+          if (await this.#isSame(commitment, version)) continue;
+          this.#payloads.superseded += 1;
+          this.#problem(
+            'payload-superseded',
+            seq,
+            record,
+            `a later version (${version}) of other bytes was put in front of payload ${commitment}`,
+          );
+          break;
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof MunimentError)) throw error;
+      this.#problem(
+        'store-unreadable',
+        null,
+        null,
+        `whether anything was put in front of payloads could not be learned: ${error.message}`,
+      );
+    }
+  }
+
+  async #isSame(commitment: string, version: string): Promise<boolean> {
+    try {
+      const { body, metadata } = await this.#reader.object(commitment, version);
+      const { digest } = await consume(body, false, false);
+      return payloadCommitment(Buffer.from(metadata.salt ?? '', 'hex'), digest) === commitment;
+    } catch (error) {
+      if (error instanceof ObjectNotFoundError) return true; // gone meanwhile
+      throw error;
     }
   }
 
@@ -634,8 +725,18 @@ class ArchiveVerification {
         this.#payloads.destroyed += 1;
         return;
       }
-      // What cannot be read is there all the same.
       if (!(error instanceof MunimentError)) throw error;
+      if (!(error instanceof VerificationError)) {
+        this.#payloads.unreadable += 1;
+        this.#problem(
+          'payload-unreadable',
+          seq,
+          record,
+          `whether payload ${payload}, destroyed by entry ${seq}, is gone could not be learned: ${error.message}`,
+        );
+        return;
+      }
+      // What is damaged is there all the same.
     }
     this.#payloads.presentAfterDestruction += 1;
     this.#problem(

@@ -67,14 +67,13 @@ export async function* bodyChunks(body: ObjectBody): AsyncGenerator<Uint8Array> 
     if (read > body.length) break;
     yield piece.subarray(0, bytesRead);
   }
-  if (read !== body.length) {
-    throw new ServiceError(
-      `${body.file} is not ${body.length} bytes long: it changed while it was being stored`,
-      {
-        hint: 'Store a file only when it is finished, and leave it alone until then.',
-      },
-    );
-  }
+  if (read !== body.length) throw changedWhileStored(body);
+}
+
+export function changedWhileStored({ file, length }: { file: string; length: number }): ServiceError {
+  return new ServiceError(`${file} is not ${length} bytes long: it changed while it was being stored`, {
+    hint: 'Store a file only when it is finished, and leave it alone until then.',
+  });
 }
 
 /** @returns whether a stored stream and a body of the same length have the same bytes, in bounded memory. */

@@ -120,6 +120,9 @@ class DirectoryStore implements ObjectStore {
     }
   }
 
+  /** One file a key, and nothing in front of it. */
+  async *covered(): AsyncGenerator<never> {}
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#sync.idle();
   }
@@ -159,7 +162,7 @@ class DirectoryStore implements ObjectStore {
     fs.unlinkSync(temporary);
     await this.#sync.directory(folder);
     const { contentType, metadata } = description;
-    return { key, length, contentType, metadata: { ...metadata }, version: null };
+    return { key, length, contentType, metadata: { ...metadata }, version: null, lockedUntil: null };
   }
 
   /** @returns what stands under the key already. @throws ObjectExistsError when its bytes are not the body's. */

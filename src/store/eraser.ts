@@ -2,12 +2,7 @@
 
 import fs from 'node:fs';
 import path from 'node:path';
-import {
-  AbortMultipartUploadCommand,
-  DeleteObjectCommand,
-  HeadObjectCommand,
-  ListMultipartUploadsCommand,
-} from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, DeleteObjectsCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
 import { RefusedError, ServiceError } from '../core/errors.ts';
 import type { StoreSettings } from '../core/settings.ts';
@@ -15,6 +10,12 @@ import { checkKey } from './description.ts';
 import { DirectorySync, diskTrouble, shardOf, storeFolders } from './disk.ts';
 import type { ObjectEraser, ObjectKey } from './objects.ts';
 import { isNamed, type ObjectVersion, type S3Address, S3Bucket, type S3Credentials } from './s3-bucket.ts';
+import { abort, uploads } from './s3-upload.ts';
+
+/** How services call it when a lock, a hold or a missing right stands against a deletion. */
+const REFUSALS = ['AccessDenied', 'ObjectLocked'];
+/** Versions that one request may name. */
+const BULK = 1000;
 
 /** @returns the right to remove objects from the store that the settings name. */
 export function openEraser(
@@ -63,24 +64,64 @@ export function s3Eraser({ clock, ...address }: S3Address & { clock: Clock }): O
       try {
         const versions = await versionsOf(bucket, key);
         for (const version of versions) await refuseLocked(bucket, key, version, clock.now());
-        for (const { name, version } of versions) {
-          await bucket.client.send(
-            new DeleteObjectCommand({ Bucket: bucket.bucket, Key: name, VersionId: version }),
-          );
+        await removeVersions(bucket, key, versions);
+        const name = bucket.prefix + key;
+        for await (const upload of uploads(bucket, name)) {
+          if (upload.name === name)
+            await abort(bucket, { Bucket: bucket.bucket, Key: name, UploadId: upload.id });
         }
-        await abortUploads(bucket, bucket.prefix + key);
         if ((await versionsOf(bucket, key)).length > 0) throw stillThere(key);
       } catch (error) {
-        if (isNamed(error, 'AccessDenied', 'ObjectLocked')) {
-          throw new RefusedError(`the storage service refuses to erase object ${key}`, {
-            hint: 'A lock or a legal hold stands on it, or the credentials lack s3:DeleteObjectVersion.',
-            cause: error,
-          });
-        }
+        if (isNamed(error, ...REFUSALS)) throw refused(key, error);
         throw bucket.trouble(error, `could not erase object ${key}`);
       }
     },
   };
+}
+
+/** The answer to a bulk deletion is a success even when it did not delete: each version's own outcome counts. */
+async function removeVersions(
+  bucket: S3Bucket,
+  key: ObjectKey,
+  versions: readonly ObjectVersion[],
+): Promise<void> {
+  const [only, ...others] = versions;
+  if (only === undefined) return;
+  if (others.length === 0) {
+    const { name: Key, version: VersionId } = only;
+    await bucket.client.send(new DeleteObjectCommand({ Bucket: bucket.bucket, Key, VersionId }));
+    return;
+  }
+  for (let at = 0; at < versions.length; at += BULK) {
+    const Objects = versions
+      .slice(at, at + BULK)
+      .map(({ name, version }) => ({ Key: name, VersionId: version }));
+    const { Deleted = [], Errors = [] } = await bucket.client.send(
+      new DeleteObjectsCommand({ Bucket: bucket.bucket, Delete: { Objects } }),
+    );
+    for (const { Code, Message } of Errors) {
+      if (Code !== undefined && REFUSALS.includes(Code)) throw refused(key, Message);
+      throw new ServiceError(
+        `${bucket.location}: a version of object ${key} was not erased: ${Code}: ${Message}`,
+        { hint: 'What was erased is gone; erase again when the storage service is well.' },
+      );
+    }
+    const gone = new Set(Deleted.map((deleted) => deleted.VersionId));
+    const left = Objects.find((object) => !gone.has(object.VersionId));
+    if (left !== undefined) {
+      throw new ServiceError(
+        `${bucket.location}: the storage service does not say that version ${left.VersionId} of object ${key} is erased`,
+        { hint: 'Erase again.' },
+      );
+    }
+  }
+}
+
+function refused(key: ObjectKey, cause: unknown): RefusedError {
+  return new RefusedError(`the storage service refuses to erase object ${key}`, {
+    hint: 'A lock or a legal hold stands on it, or the credentials lack s3:DeleteObjectVersion.',
+    cause,
+  });
 }
 
 function stillThere(key: ObjectKey): ServiceError {
@@ -120,15 +161,5 @@ async function refuseLocked(
     throw new RefusedError(`object ${key} is locked until ${until.toISOString()}`, {
       hint: 'It can be erased when the lock has ended. Muniment never bypasses a lock.',
     });
-  }
-}
-
-async function abortUploads(bucket: S3Bucket, name: string): Promise<void> {
-  const { Uploads } = await bucket.client.send(
-    new ListMultipartUploadsCommand({ Bucket: bucket.bucket, Prefix: name }),
-  );
-  for (const { Key, UploadId } of Uploads ?? []) {
-    if (Key !== name || UploadId === undefined) continue;
-    await bucket.client.send(new AbortMultipartUploadCommand({ Bucket: bucket.bucket, Key, UploadId }));
   }
 }

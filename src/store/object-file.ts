@@ -20,7 +20,7 @@ export class ObjectFile implements AsyncDisposable {
 
   private constructor(key: ObjectKey, handle: FileHandle, header: ContainerHeader, beginning: Buffer) {
     const { length, contentType, metadata, start } = header;
-    this.object = { key, length, contentType, metadata, version: null };
+    this.object = { key, length, contentType, metadata, version: null, lockedUntil: null };
     this.#handle = handle;
     this.#header = header;
     this.#beginning = beginning.subarray(start);

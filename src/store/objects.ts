@@ -1,5 +1,6 @@
 // The contract of every object store. A store is write-once: what stands under a key never changes, and nothing in this
-// file can remove it. Removal is a different type, ObjectEraser (eraser.ts), which only disposition receives.
+// file can remove it. Removal is a different type, ObjectEraser (eraser.ts), which only disposition receives; so is the
+// right to lock on, LockKeeper (lock-keeper.ts).
 //
 // The contract, which test/store/contract.ts holds every store to:
 // 1. `put` returns only when bytes and metadata are durable. A crash before that leaves either nothing or the whole
@@ -10,11 +11,14 @@
 //    other trouble (permission, network, damaged header) throws another error: it never reads as "absent".
 // 4. `get` streams exactly the bytes that were put; a stored object that was cut or damaged is an error or yields bytes
 //    whose digest differs, never a silently shorter stream.
-// 5. `list` yields every key once, in ascending order, with constant memory.
-// 6. Metadata is a small map, kept with the object and gone with it: names of lower-case letters, digits and hyphens, values
+// 5. What stands later under a key, a delete marker or a newer version, never changes what is read; `covered` tells of it.
+// 6. `list` yields every key once, in ascending order, with constant memory.
+// 7. Metadata is a small map, kept with the object and gone with it: names of lower-case letters, digits and hyphens, values
 //    of printable ASCII, 1,024 characters in all (what an HTTP header gives back unchanged).
 
 import type { Readable } from 'node:stream';
+import { payloadCommitment, sha256 } from '../core/digest.ts';
+import { VerificationError } from '../core/errors.ts';
 
 /** A key: the payload's commitment, 64 lower-case hex digits. */
 export type ObjectKey = string;
@@ -32,6 +36,8 @@ export interface StoredObject {
   readonly metadata: Readonly<Record<string, string>>;
   /** The store's own version id of this object (S3), or null where the store has none: it then ignores version ids. */
   readonly version: string | null;
+  /** Until when the store itself refuses to remove it, or null. */
+  readonly lockedUntil: Temporal.Instant | null;
 }
 
 export interface ListedObject {
@@ -39,6 +45,15 @@ export interface ListedObject {
   /** Bytes that it takes in the store, a header included: for sums. `head` tells the exact length. */
   readonly length: number;
   readonly modifiedAt: Temporal.Instant;
+}
+
+/** An object in front of which something stands that other readers of the bucket see instead. */
+export interface CoveredObject {
+  readonly key: ObjectKey;
+  /** A delete marker is the newest thing under the key. */
+  readonly hidden: boolean;
+  /** Ids of the versions that came after the object, of whatever bytes: oldest first, 100 at most. */
+  readonly later: readonly string[];
 }
 
 /** The right to read. */
@@ -50,15 +65,22 @@ export interface ObjectReader {
   /** @throws ObjectNotFoundError. The caller must consume or destroy `body`. */
   get(key: ObjectKey, version?: string | null): Promise<{ object: StoredObject; body: Readable }>;
   list(): AsyncIterable<ListedObject>;
+  /** Objects that something was put in front of, in ascending order. A store without versions has none. */
+  covered(): AsyncIterable<CoveredObject>;
 }
 
 /** The right to add. Only capture (and copies made by the store's own commands) receives it. */
 export interface ObjectWriter {
-  /** @throws ObjectExistsError when other bytes stand under the key. */
+  /**
+   * @param options.fresh the caller has just made the key of random bytes, so that nobody else can know it: a store may leave
+   *   out to look whether it is taken
+   * @throws ObjectExistsError when other bytes stand under the key.
+   */
   put(
     key: ObjectKey,
     body: ObjectBody,
     description: { contentType: string; metadata: Record<string, string> },
+    options?: { fresh?: boolean },
   ): Promise<StoredObject>;
 }
 
@@ -66,7 +88,36 @@ export interface ObjectStore extends ObjectReader, ObjectWriter, AsyncDisposable
   /** Where this store is, for people: a directory or an s3:// address. No secret in it. */
   readonly location: string;
   /** What the store enforces by itself, as far as its configuration says; printed in bundles. */
-  readonly lock: 'none' | 'GOVERNANCE' | 'COMPLIANCE';
+  readonly lock: 'none' | LockMode;
+}
+
+export type LockMode = 'GOVERNANCE' | 'COMPLIANCE';
+
+/** What the store enforces on one object, in its own words. */
+export interface LockState {
+  /** Null: no retention. */
+  readonly mode: LockMode | null;
+  readonly until: Temporal.Instant | null;
+  /** A legal hold of the storage service: stands apart from the period, until it is taken off. */
+  readonly held: boolean;
+}
+
+/**
+ * The right to lock longer, for renewal and for holds. Nothing here shortens or bypasses a lock. `version` is the one
+ * recorded when the object was put; null stands for the first version.
+ */
+export interface LockKeeper extends AsyncDisposable {
+  readonly mode: LockMode;
+  /** @throws ObjectNotFoundError */
+  read(key: ObjectKey, version: string | null): Promise<LockState>;
+  /**
+   * Locks up to `until` or later: a longer lock stays as it is, and a stricter mode too.
+   * @returns what the store says afterwards
+   * @throws ObjectNotFoundError; ServiceError when the store does not say so
+   */
+  extend(key: ObjectKey, version: string | null, until: Temporal.Instant): Promise<LockState>;
+  /** Puts the storage service's legal hold on, or takes it off; the period of the lock stays. @throws like `extend` */
+  setHold(key: ObjectKey, version: string | null, held: boolean): Promise<LockState>;
 }
 
 /** The right to remove, held by disposition alone. */
@@ -90,4 +141,21 @@ export async function readObject(
   const chunks: Buffer[] = [];
   for await (const chunk of body) chunks.push(chunk as Buffer);
   return { object, bytes: Buffer.concat(chunks) };
+}
+
+/**
+ * Reads a payload whole and holds its bytes against its commitment.
+ * @throws VerificationError when they are not the ones committed to; ObjectNotFoundError
+ */
+export async function readPayload(
+  reader: ObjectReader,
+  commitment: ObjectKey,
+  version: string | null,
+): Promise<Buffer> {
+  const { object, bytes } = await readObject(reader, commitment, version);
+  const salt = Buffer.from(object.metadata.salt ?? '', 'hex');
+  if (payloadCommitment(salt, sha256(bytes)) === commitment) return bytes;
+  throw new VerificationError(`payload ${commitment} does not have the bytes that were committed to`, {
+    hint: '`muniment verify` shows what else is affected.',
+  });
 }

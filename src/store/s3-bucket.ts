@@ -1,13 +1,16 @@
-// What the S3 store and its eraser share: the client, the versions of a key, and errors that name the endpoint and the
-// remedy. An answer counts as "absent" only when the service has said so in its own words.
+// What the S3 store, its eraser and its lock keeper share: the client, the versions of a key, and errors that name the
+// endpoint and the remedy. An answer counts as "absent" only when the service has said so in its own words.
 
 import {
   GetBucketVersioningCommand,
+  HeadObjectCommand,
+  type HeadObjectCommandOutput,
+  ListObjectsV2Command,
   ListObjectVersionsCommand,
   S3Client,
   S3ServiceException,
 } from '@aws-sdk/client-s3';
-import { MunimentError, ServiceError } from '../core/errors.ts';
+import { MunimentError, ObjectNotFoundError, ServiceError } from '../core/errors.ts';
 
 export interface S3Credentials {
   readonly accessKeyId: string;
@@ -34,9 +37,26 @@ export interface ObjectVersion {
   readonly modifiedAt: Temporal.Instant;
   /** A delete marker hides what is behind it and removes nothing. */
   readonly marker: boolean;
+  readonly latest: boolean;
 }
 
+/** What stands under one name: the object, and what came after it. */
+interface NamedVersions {
+  readonly first: ObjectVersion;
+  /** A delete marker is the newest. */
+  readonly hidden: boolean;
+  /** Ids of later versions, oldest first. */
+  readonly later: readonly string[];
+}
+
+/** Stands for the one version of an object in a bucket that keeps none. */
+export const UNVERSIONED = '';
+/** Of one name. More would only tell the same again. */
+const LATER_KEPT = 100;
 const ATTEMPTS = 4;
+/** How services call bytes that do not have the digest which came with them. */
+export const OTHER_DIGEST = ['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'];
+const ALTERED_ON_THE_WAY = [...OTHER_DIGEST, 'InvalidDigest', 'IncompleteBody'];
 const CONNECT_TIMEOUT = 5_000;
 /** Without a byte in either direction, in milliseconds. */
 const IDLE_TIMEOUT = 60_000;
@@ -73,6 +93,17 @@ export class S3Bucket {
         httpsAgent: { keepAlive: true, maxSockets: SOCKETS },
       },
     });
+    // The digest that goes into the signature too: computed once, and what the service signs for is what it received.
+    this.client.middlewareStack.add(
+      (next) => async (given) => {
+        const { ChecksumSHA256: digest } = given.input as { ChecksumSHA256?: string };
+        const { headers } = given.request as { headers: Record<string, string> };
+        if (digest !== undefined)
+          headers['x-amz-content-sha256'] = Buffer.from(digest, 'base64').toString('hex');
+        return next(given);
+      },
+      { step: 'build', name: 'declareDigest' },
+    );
   }
 
   /** Whether the bucket keeps every version. Asked once; a failure is asked again. */
@@ -87,7 +118,7 @@ export class S3Bucket {
     return this.#versioned;
   }
 
-  /** Every version and delete marker under a prefix; by key, and under one key the newest first. */
+  /** Every version and delete marker under a prefix, by name; the versions of one name come newest first. */
   async *versions(prefix: string): AsyncGenerator<ObjectVersion> {
     let from: { KeyMarker?: string; VersionIdMarker?: string } = {};
     for (;;) {
@@ -96,16 +127,27 @@ export class S3Bucket {
         .catch((error: unknown) => {
           throw this.trouble(error, 'could not list versions');
         });
-      for (const { Key, VersionId, LastModified, Size = 0 } of page.Versions ?? []) {
+      const found: ObjectVersion[] = [];
+      for (const { Key, VersionId, LastModified, Size = 0, IsLatest = false } of page.Versions ?? []) {
         if (Key === undefined || VersionId === undefined || LastModified === undefined) continue;
         const modifiedAt = Temporal.Instant.fromEpochMilliseconds(LastModified.getTime());
-        yield { name: Key, version: VersionId, length: Size, modifiedAt, marker: false };
+        found.push({
+          name: Key,
+          version: VersionId,
+          length: Size,
+          modifiedAt,
+          marker: false,
+          latest: IsLatest,
+        });
       }
-      for (const { Key, VersionId, LastModified } of page.DeleteMarkers ?? []) {
+      for (const { Key, VersionId, LastModified, IsLatest = false } of page.DeleteMarkers ?? []) {
         if (Key === undefined || VersionId === undefined || LastModified === undefined) continue;
         const modifiedAt = Temporal.Instant.fromEpochMilliseconds(LastModified.getTime());
-        yield { name: Key, version: VersionId, length: 0, modifiedAt, marker: true };
+        found.push({ name: Key, version: VersionId, length: 0, modifiedAt, marker: true, latest: IsLatest });
       }
+      // Two lists, each by name: a name's versions and markers must come together. The sort is stable.
+      found.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+      yield* found;
       if (!page.IsTruncated || page.NextKeyMarker === undefined) return;
       from = {
         KeyMarker: page.NextKeyMarker,
@@ -114,17 +156,106 @@ export class S3Bucket {
     }
   }
 
+  /** What stands under each name of a prefix, by name; names with nothing but delete markers are left out. */
+  async *named(prefix: string): AsyncGenerator<NamedVersions> {
+    let name: string | null = null;
+    let first: ObjectVersion | null = null;
+    let hidden = false;
+    let later: string[] = [];
+    for await (const version of this.versions(prefix)) {
+      if (version.name !== name) {
+        if (first !== null) yield { first, hidden, later };
+        ({ name } = version);
+        first = null;
+        hidden = false;
+        later = [];
+      }
+      if (version.marker) hidden ||= version.latest;
+      else {
+        if (first !== null) later = [first.version, ...later].slice(0, LATER_KEPT);
+        first = version;
+      }
+    }
+    if (first !== null) yield { first, hidden, later };
+  }
+
+  /** Objects under a prefix as a bucket without versions lists them. */
+  async *objects(prefix: string): AsyncGenerator<Pick<ObjectVersion, 'name' | 'length' | 'modifiedAt'>> {
+    let after: { ContinuationToken?: string } = {};
+    for (;;) {
+      const input = { Bucket: this.bucket, Prefix: prefix, ...after };
+      const page = await this.client.send(new ListObjectsV2Command(input)).catch((error: unknown) => {
+        throw this.trouble(error, 'could not list the bucket');
+      });
+      for (const { Key, Size, LastModified } of page.Contents ?? []) {
+        if (Key === undefined || LastModified === undefined) continue;
+        const modifiedAt = Temporal.Instant.fromEpochMilliseconds(LastModified.getTime());
+        yield { name: Key, length: Size ?? 0, modifiedAt };
+      }
+      if (!page.IsTruncated || page.NextContinuationToken === undefined) return;
+      after = { ContinuationToken: page.NextContinuationToken };
+    }
+  }
+
   /**
    * The version that counts: the first that was ever stored under the key. Later ones and delete markers are another
    * writer's, or somebody's attempt to replace evidence.
-   * @returns null when the service says that there is none
+   * @returns its id, UNVERSIONED in a bucket that keeps no versions; null when the service says that there is none
    */
-  async firstVersion(key: string): Promise<ObjectVersion | null> {
+  async firstVersion(key: string): Promise<string | null> {
     const name = this.prefix + key;
-    let first: ObjectVersion | null = null;
+    if (!(await this.versioned())) {
+      for await (const object of this.objects(name)) if (object.name === name) return UNVERSIONED;
+      return null;
+    }
+    let first: string | null = null;
     for await (const version of this.versions(name))
-      if (version.name === name && !version.marker) first = version;
+      if (version.name === name && !version.marker) first = version.version;
     return first;
+  }
+
+  /** @param version UNVERSIONED where the bucket keeps none */
+  address(key: string, version: string): { Bucket: string; Key: string; VersionId?: string } {
+    const named = version === UNVERSIONED ? {} : { VersionId: version };
+    return { Bucket: this.bucket, Key: this.prefix + key, ...named };
+  }
+
+  /** @param version the recorded one, or null for the first. @throws ObjectNotFoundError */
+  async head(
+    key: string,
+    version: string | null,
+  ): Promise<{ version: string; answer: HeadObjectCommandOutput }> {
+    const wanted = version ?? (await this.firstVersion(key));
+    if (wanted === null) throw new ObjectNotFoundError(key);
+    try {
+      const answer = await this.client.send(new HeadObjectCommand(this.address(key, wanted)));
+      return { version: wanted, answer };
+    } catch (error) {
+      // An answer to HEAD has no body: 404 may as well mean the bucket. Only a listing without the version is positive.
+      if (isNamed(error, 'NotFound', 'NoSuchKey', 'NoSuchVersion') && !(await this.#isListed(key, wanted))) {
+        throw new ObjectNotFoundError(key, { cause: error });
+      }
+      throw this.trouble(error, `could not read object ${key}`);
+    }
+  }
+
+  async #isListed(key: string, version: string): Promise<boolean> {
+    const name = this.prefix + key;
+    for await (const listed of this.versions(name)) {
+      if (listed.name === name && listed.version === version) return true;
+    }
+    return false;
+  }
+
+  /** Sends bytes again that the service says it received otherwise than they were sent. @throws the SDK's own errors */
+  async sendBytes<T>(send: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await send();
+      } catch (error) {
+        if (attempt === ATTEMPTS || !isNamed(error, ...ALTERED_ON_THE_WAY)) throw error;
+      }
+    }
   }
 
   /** @returns our own errors as they are, anything else as a ServiceError with a remedy. */
@@ -147,7 +278,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'Create the bucket with Object Lock and versioning, or correct `store.bucket` in muniment.yaml.',
   AccessDenied:
     'Give the credentials s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:ListBucket, s3:ListBucketVersions, ' +
-    's3:GetBucketVersioning and, with a lock, s3:PutObjectRetention and s3:GetObjectRetention.',
+    's3:GetBucketVersioning, s3:ListBucketMultipartUploads, s3:ListMultipartUploadParts, s3:AbortMultipartUpload and, with a lock, s3:PutObjectRetention, s3:GetObjectRetention, s3:PutObjectLegalHold ' +
+    'and s3:GetObjectLegalHold.',
   InvalidAccessKeyId: KEYS_HINT,
   SignatureDoesNotMatch: KEYS_HINT,
   RequestTimeTooSkewed: 'Set the clock of this machine.',

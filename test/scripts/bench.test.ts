@@ -14,6 +14,8 @@ test('each measurement tells our figure, the limit from the same run, their rati
     'ledger: entries alone',
     'capture: a run',
     'verify: the chain',
+    'store: directory, put of 2 KiB',
+    'store: directory, get of 5 MiB',
   ]) {
     const block = stdout.split('\n\n').find((text) => text.startsWith(name));
     assert.ok(block, `${name} is missing in:\n${stdout}`);
@@ -26,6 +28,10 @@ test('each measurement tells our figure, the limit from the same run, their rati
   }
   assert.match(stdout, /rows a commit, into \d+ indexes/);
   assert.match(stdout, /peak resident memory of the process: \d+ MiB for 10 entries/);
+  assert.match(
+    stdout,
+    /a file of 40 MiB put and read back\n {2}peak resident memory of the process: \d+ MiB/,
+  );
 });
 
 test('a measurement that does not exist is refused', async () => {

@@ -5,53 +5,22 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { type TestContext, test } from 'node:test';
-import {
-  CreateBucketCommand,
-  DeleteObjectCommand,
-  HeadObjectCommand,
-  PutBucketVersioningCommand,
-  PutObjectCommand,
-  S3Client,
-} from '@aws-sdk/client-s3';
+import { test } from 'node:test';
+import { DeleteObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { systemClock } from '../../src/core/clock.ts';
 import { ObjectExistsError, ObjectNotFoundError, RefusedError, ServiceError } from '../../src/core/errors.ts';
-import type { LockSettings } from '../../src/core/settings.ts';
 import { s3Eraser } from '../../src/store/eraser.ts';
 import { readObject } from '../../src/store/objects.ts';
 import { openS3Store } from '../../src/store/s3.ts';
+import { bucketFor, counterFor, credentials, endpoint, kmsKey, region, SKIPPED } from './bucket.ts';
 import { keyOf, keysOf, storeContract } from './contract.ts';
 
-const endpoint = process.env.S3_TEST_ENDPOINT;
-const region = process.env.S3_TEST_REGION ?? 'us-east-1';
-const credentials = {
-  accessKeyId: process.env.AWS_ACCESS_KEY_ID ?? '',
-  secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY ?? '',
-};
 const description = { contentType: 'text/plain', metadata: { salt: 'c2FsdA==' } };
 const bytes = Buffer.from('evidence');
 
-/** A fresh bucket. It is left behind: the test service is thrown away with all it holds. */
-async function bucketFor(t: TestContext, { versions = true, locks = false } = {}) {
-  const client = new S3Client({ endpoint: endpoint as string, region, credentials, forcePathStyle: true });
-  t.after(() => client.destroy());
-  const bucket = `muniment-${randomUUID()}`;
-  await client.send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: locks }));
-  const VersioningConfiguration = { Status: 'Enabled' as const };
-  if (versions)
-    await client.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
-  const open = (lock: LockSettings | 'none' = 'none') => {
-    const address = { bucket, region, endpoint: endpoint as string, prefix: 'city/', credentials };
-    const store = openS3Store({ ...address, lock, clock: systemClock });
-    t.after(() => store[Symbol.asyncDispose]());
-    return { store, eraser: s3Eraser({ ...address, clock: systemClock }) };
-  };
-  return { client, bucket, open };
-}
-
-if (endpoint === undefined) {
+if (endpoint === null) {
   test('the S3 store keeps the contract of every object store', (t) => {
-    t.skip('no S3 service: run `scripts/s3-local.sh start DIR`, set what it prints, and run this test again');
+    t.skip(SKIPPED);
   });
 } else {
   storeContract('the S3 store', async (t) => {
@@ -88,6 +57,44 @@ if (endpoint === undefined) {
     assert.deepEqual(await keysOf(store), []);
   });
 
+  test('what was put in front of an object is told: delete markers, and later versions by their ids', async (t) => {
+    const { client, bucket, open } = await bucketFor(t);
+    const { store } = open();
+    const put = (n: number) => store.put(keyOf(n), { bytes }, description);
+    const addressOf = (n: number) => ({ Bucket: bucket, Key: `city/${keyOf(n)}` });
+    for (const n of [1, 2, 3, 4]) await put(n);
+    await client.send(new DeleteObjectCommand(addressOf(2)));
+    const forged = await client.send(new PutObjectCommand({ ...addressOf(3), Body: 'forgery' }));
+    // A marker that came before the object hides nothing.
+    await client.send(new DeleteObjectCommand(addressOf(5)));
+    await put(5);
+    const covered = await Array.fromAsync(store.covered());
+    assert.deepEqual(
+      covered.toSorted((a, b) => a.later.length - b.later.length),
+      [
+        { key: keyOf(2), hidden: true, later: [] },
+        { key: keyOf(3), hidden: false, later: [forged.VersionId] },
+      ],
+    );
+  });
+
+  test('an object encrypted by the key service says so, and one that is not encrypted as configured is an error', async (t) => {
+    if (kmsKey === undefined) return t.skip('no key service: set S3_TEST_KMS_KEY to a key that it has');
+    const { client, bucket, open } = await bucketFor(t);
+    const { store } = open('none', { key: kmsKey });
+    const { version } = await store.put(keyOf(1), { bytes }, description);
+    const address = { Bucket: bucket, Key: `city/${keyOf(1)}`, VersionId: version as string };
+    const status = await client.send(new HeadObjectCommand(address));
+    assert.equal(status.ServerSideEncryption, 'aws:kms');
+    assert.equal(status.SSEKMSKeyId, kmsKey);
+    assert.equal((await readObject(store, keyOf(1), version)).bytes.toString(), 'evidence');
+    await assert.rejects(
+      open('none', { key: 'no-such-key' }).store.put(keyOf(2), { bytes }, description),
+      ServiceError,
+    );
+    assert.deepEqual(await keysOf(store), [keyOf(1)]);
+  });
+
   test('an object put under a lock is locked up to the horizon, and the eraser refuses it', async (t) => {
     const { client, bucket, open } = await bucketFor(t, { locks: true });
     const { store, eraser } = open({ mode: 'GOVERNANCE', horizon: 'P90D' });
@@ -98,7 +105,8 @@ if (endpoint === undefined) {
     assert.equal(status.ObjectLockMode, 'GOVERNANCE');
     const until = status.ObjectLockRetainUntilDate?.getTime() ?? 0;
     const days = (until - systemClock.now().epochMilliseconds) / 86_400_000;
-    assert.ok(days > 89.9 && days <= 90, `${days} days`);
+    assert.ok(days > 89.9 && days <= 90.1, `${days} days`);
+    assert.equal((await store.head(keyOf(1), version)).lockedUntil?.epochMilliseconds, until);
     await assert.rejects(eraser.erase(keyOf(1)), RefusedError);
     await assert.rejects(client.send(new DeleteObjectCommand(address)), 'the service itself refuses');
     assert.equal((await readObject(store, keyOf(1), version)).bytes.toString(), 'evidence');
@@ -121,6 +129,42 @@ if (endpoint === undefined) {
         store.put(keyOf(1), { bytes: Buffer.from('other') }, description),
         ObjectExistsError,
       );
+  });
+
+  test('once the service was tried, a payload under a fresh key costs two requests, and the trial leaves nothing behind', async (t) => {
+    const { address } = await bucketFor(t, { locks: true });
+    const counter = await counterFor(t);
+    const lock = { mode: 'GOVERNANCE', horizon: 'P90D' } as const;
+    const through = { ...address, endpoint: counter.at, credentials, lock, clock: systemClock };
+    await using store = openS3Store(through);
+    await store.put(keyOf(1), { bytes }, description);
+    counter.requests.length = 0;
+    const { version } = await store.put(keyOf(2), { bytes }, description, { fresh: true });
+    const path = `/${address.bucket}/city/${keyOf(2)}`;
+    assert.deepEqual(counter.requests, [`PUT ${path}?x-id=PutObject`, `HEAD ${path}?versionId=${version}`]);
+    assert.deepEqual(await Array.fromAsync(store.covered()), []);
+    // Who gives a key out as fresh that is not loses nothing: what came first stays what is read.
+    await store.put(keyOf(2), { bytes: Buffer.from('forgery') }, description, { fresh: true });
+    for (const known of [version, null])
+      assert.equal((await readObject(store, keyOf(2), known)).bytes.toString(), 'evidence');
+  });
+
+  test('every version of an object is erased, however many; one that is locked keeps them all', async (t) => {
+    const { client, bucket, open } = await bucketFor(t, { locks: true });
+    const { store, eraser, keeper } = open({ mode: 'GOVERNANCE', horizon: 'P90D' });
+    const { store: unlocked } = open();
+    const Key = `city/${keyOf(1)}`;
+    const { version } = await unlocked.put(keyOf(1), { bytes }, description);
+    for (const Body of ['one', 'two', 'three'])
+      await client.send(new PutObjectCommand({ Bucket: bucket, Key, Body }));
+    await client.send(new DeleteObjectCommand({ Bucket: bucket, Key }));
+    await keeper.setHold(keyOf(1), version, true);
+    await assert.rejects(eraser.erase(keyOf(1)), RefusedError);
+    assert.equal((await Array.fromAsync(store.covered()))[0]?.later.length, 3, 'nothing was removed');
+    await keeper.setHold(keyOf(1), version, false);
+    await eraser.erase(keyOf(1));
+    await assert.rejects(store.head(keyOf(1)), ObjectNotFoundError);
+    assert.deepEqual(await keysOf(store), []);
   });
 
   test('a missing bucket and wrong keys are service errors with a remedy, never an absent object', async () => {

@@ -1,12 +1,12 @@
 // A real archive in a temporary home, with the embedded PostgreSQL and a directory store, collecting from the given platform.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Environment } from '../../src/config.ts';
 import { type Archive, openArchive, openHomeDatabase } from '../../src/context.ts';
-import { systemClock } from '../../src/core/clock.ts';
+import { type Clock, systemClock } from '../../src/core/clock.ts';
 import { stopEmbedded } from '../../src/db/embedded.ts';
 import { collect, verify } from '../../src/operations.ts';
 import { initArchive } from '../../src/setup.ts';
@@ -19,10 +19,11 @@ export interface TestArchive {
   readonly archive: Archive;
 }
 
-/** Makes an archive that is gone when the test ends. */
+/** Makes an archive that is gone when the test ends. @param store settings of its store; absent: a directory in its home */
 export async function testArchive(
   test: { after(work: () => Promise<void>): void },
   platform: FakePlatform,
+  { store }: { store?: object } = {},
 ): Promise<TestArchive> {
   const folder = await mkdtemp(join(tmpdir(), 'muniment archive '));
   const home = join(folder, 'home');
@@ -45,6 +46,9 @@ export async function testArchive(
     environment,
     systemClock,
   );
+  const settings = join(home, 'muniment.yaml');
+  if (store !== undefined)
+    await writeFile(settings, `${await readFile(settings, 'utf8')}store: ${JSON.stringify(store)}\n`);
   const archive = await openArchive(home, environment, systemClock);
   test.after(async () => {
     await archive[Symbol.asyncDispose]();
@@ -52,6 +56,11 @@ export async function testArchive(
     await rm(folder, { recursive: true, force: true });
   });
   return { home, archive };
+}
+
+/** The same archive once more, at another time. */
+export function reopened(home: string, clock: Clock): Promise<Archive> {
+  return openArchive(home, environment, clock);
 }
 
 export async function collectCity(archive: Archive) {

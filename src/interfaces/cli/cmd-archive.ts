@@ -7,6 +7,7 @@ import { homePaths } from '../../context.ts';
 import { EXIT, InputError } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
 import { examine } from '../../doctor.ts';
+import { archiveLocks, locksAlert } from '../../locks.ts';
 import { embeddedControl, migrateArchive, migrateDatabase, publishLedger } from '../../operations.ts';
 import { initArchive } from '../../setup.ts';
 import { openHome, type Shell } from './shell.ts';
@@ -190,7 +191,9 @@ Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --hom
         entries: head.size,
         unsigned: head.size - (pinned?.size ?? 0),
         sources,
+        locks: await archiveLocks(archive),
       };
+      const alert = value.locks === null ? null : locksAlert(value.locks);
       shell
         .output()
         .result(
@@ -205,8 +208,8 @@ Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --hom
                         `  ${s.source}: ${s.lastRun === null ? 'never ran' : `${s.status} at ${s.lastRun}`}`,
                     )
                     .join('\n')
-            }`,
+            }${alert === null ? '' : `\n${alert}`}`,
         );
-      if (sources.some((s) => s.status === 'failed')) shell.end(EXIT.incomplete);
+      if (alert !== null || sources.some((s) => s.status === 'failed')) shell.end(EXIT.incomplete);
     });
 }

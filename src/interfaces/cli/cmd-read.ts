@@ -126,10 +126,24 @@ export function addReadCommands(program: Command, shell: Shell): void {
       });
       output.progress('');
       output.result(result, () => {
-        const { intact, destroyed, missing, altered, presentAfterDestruction } = result.payloads;
+        const {
+          intact,
+          destroyed,
+          missing,
+          altered,
+          presentAfterDestruction,
+          unreadable,
+          hidden,
+          superseded,
+        } = result.payloads;
+        const troubled = [
+          ...(unreadable > 0 ? [`${unreadable} could not be read`] : []),
+          ...(hidden > 0 ? [`${hidden} hidden by a delete marker`] : []),
+          ...(superseded > 0 ? [`${superseded} with other bytes put in front`] : []),
+        ];
         const lines = [
           `${result.ok ? 'Verified' : 'NOT VERIFIED'}: ${result.origin}, ${result.entries} entries, root ${result.root}`,
-          `  payloads: ${intact} intact, ${destroyed} destroyed, ${missing} missing, ${altered} altered, ${presentAfterDestruction} present after destruction`,
+          `  payloads: ${intact} intact, ${destroyed} destroyed, ${missing} missing, ${altered} altered, ${presentAfterDestruction} present after destruction${troubled.map((one) => `, ${one}`).join('')}`,
           `  ${result.unsigned} entries beyond the last signed head, ${result.unanchored} beyond the last anchor`,
           ...result.problems.map(
             (p) =>

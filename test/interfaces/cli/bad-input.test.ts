@@ -51,6 +51,21 @@ describe('settings', () => {
       /muniment\.yaml:4:13.*IANA time zone/,
     ],
     [
+      'a lock that ends before it could be renewed',
+      `${SETTINGS}store: { provider: s3, bucket: records, lock: { horizon: P1D } }\n`,
+      /muniment\.yaml:10:\d+.*7 days/,
+    ],
+    [
+      'a lock beyond reason',
+      `${SETTINGS}store: { provider: s3, bucket: records, lock: { horizon: P99999999999999Y } }\n`,
+      /muniment\.yaml:10:\d+.*10 years/,
+    ],
+    [
+      'encryption without a key',
+      `${SETTINGS}store: { provider: s3, bucket: records, encryption: { kmsKey: "" } }\n`,
+      /muniment\.yaml:10:\d+.*ARN/,
+    ],
+    [
       'a schedule with an impossible minute',
       SETTINGS.replace('0 * * * *', '99 * * * *'),
       /muniment\.yaml:9:15/,
