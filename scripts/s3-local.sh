@@ -4,7 +4,7 @@
 # SHA-256 checksums on PUT, which makes it a good stand-in for the less careful services in the field.
 #
 #   scripts/s3-local.sh install            as root on Debian or Ubuntu, once
-#   scripts/s3-local.sh start DIR [PORT]   DIR must be new or empty; PORT is 18000 unless told, with PORT+1 to PORT+199
+#   scripts/s3-local.sh start DIR [PORT]   DIR must be new or empty; PORT is 18000 unless told, with PORT+1 to PORT+49
 #   scripts/s3-local.sh stop DIR           ends the three daemons and removes DIR
 #
 # `start` prints shell lines to evaluate:  eval "$(scripts/s3-local.sh start /tmp/s3)" && npm test
@@ -42,8 +42,8 @@ admin_socket = $home/\$name.asok
 mon_host = [v2:127.0.0.1:$((port + 1))]
 mon_initial_members = one
 public_network = 127.0.0.0/8
-ms_bind_port_min = $((port + 100))
-ms_bind_port_max = $((port + 199))
+ms_bind_port_min = $((port + 2))
+ms_bind_port_max = $((port + 49))
 # one copy of everything, on one daemon, in memory
 mon_allow_pool_size_one = true
 osd_pool_default_size = 1
