@@ -4,6 +4,7 @@
 # SHA-256 checksums on PUT, which makes it a good stand-in for the less careful services in the field.
 #
 #   scripts/s3-local.sh install            as root on Debian or Ubuntu, once
+#   scripts/s3-local.sh check              whether everything that it needs is installed
 #   scripts/s3-local.sh start DIR [PORT]   DIR must be new or empty; PORT is 18000 unless told, with PORT+1 to PORT+49
 #   scripts/s3-local.sh stop DIR           ends the three daemons and removes DIR
 #
@@ -15,7 +16,7 @@ readonly PID_FILES=(gateway.pid osd.pid monitor.pid) # in the order of stopping
 
 fail() { echo "s3-local: $1" >&2; exit "${2:-1}"; }
 
-usage() { sed -n '6,8s/^# *//p' "$0" >&2; exit 2; }
+usage() { sed -n '6,9s/^# *//p' "$0" >&2; exit 2; }
 
 need() {
   local tool
@@ -112,7 +113,7 @@ start() { # DIR PORT
       radosgw-admin -c "$home/ceph.conf" -n client.admin user create \
         --uid="$USER_NAME" --display-name="$USER_NAME" --access-key="$USER_NAME" --secret-key="$SECRET"
   } >"$home/start.log" 2>&1; then
-    tail -n 20 "$home/start.log" >&2
+    grep -hs -e ' -1 ' "$home"/*.log | tail -n 20 >&2 || true
     fail "did not start; the whole log is $home/start.log, '$0 stop $home' cleans up"
   fi
   printf 'export %s=%s\n' S3_TEST_ENDPOINT "http://127.0.0.1:$port" S3_TEST_REGION "$REGION" \
@@ -138,6 +139,7 @@ stop() { # DIR
 
 case ${1-} in
   install) install_packages ;;
+  check) need ;;
   start) [[ -n ${2-} ]] || usage; start "$2" "${3-18000}" ;;
   stop) [[ -n ${2-} ]] || usage; stop "$2" ;;
   *) usage ;;

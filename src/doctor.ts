@@ -43,7 +43,7 @@ export async function examine(
     )),
     ...(await told('db.reach', 'to reach the database', async () => {
       await using urls = await openHomeDatabase(settings);
-      return databaseChecks({ ...urls, timezone: archive.timezone, clock });
+      return await databaseChecks({ ...urls, timezone: archive.timezone, clock });
     })),
     ...(await told('archive', 'to open the archive', () => archiveChecks(home, environment, clock))),
   ];

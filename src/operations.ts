@@ -26,7 +26,7 @@ import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
 import { type SearchOptions, type SearchResult, search } from './search/search.ts';
 import type { Selection } from './search/selection.ts';
 import { openCollector } from './sources/open.ts';
-import { requireProof, StoreClaimError } from './store/proof.ts';
+import { readProof, requireProof, StoreClaimError, statedLock } from './store/proof.ts';
 
 function captureContext(archive: Archive): CaptureContext {
   const { database, store, ledger, clock, account } = archive;
@@ -297,6 +297,7 @@ export async function exportRecords(
   const result = await exportBundle({
     db: archive.database.db,
     store: archive.store,
+    lock: statedLock(archive.settings.store, await readProof(homePaths(archive.settings.home).storeProof)),
     archive: archive.settings.archive,
     software: SOFTWARE,
     // The time of the last entry, not of the signing: two exports at one size must be the same to the byte.

@@ -42,16 +42,19 @@ export interface Words {
   readonly fix: string;
   /** How bad it is when it does not hold. */
   readonly severity: 'note' | 'bad';
+  /** How bad it is when the trial could not tell; a note unless said. */
+  readonly untold?: 'note' | 'bad';
 }
 
-export function ofTrial(trial: Trial, { id, tried, held, notHeld, fix, severity }: Words): Check {
+export function ofTrial(trial: Trial, words: Words): Check {
+  const { id, tried, fix } = words;
   const told = { id, tried, saw: trial.saw };
-  if (trial.held === true) return good({ ...told, means: held });
-  if (trial.held === false)
-    return severity === 'bad'
-      ? bad({ ...told, means: notHeld }, fix)
-      : note({ ...told, means: notHeld }, fix);
-  return note({ ...told, means: 'It is not known whether this holds.' }, fix);
+  if (trial.held === true) return good({ ...told, means: words.held });
+  const [means, severity] =
+    trial.held === false
+      ? [words.notHeld, words.severity]
+      : ['It is not known whether this holds.', words.untold ?? 'note'];
+  return (severity === 'bad' ? bad : note)({ ...told, means }, fix);
 }
 
 /** An error of ours is a finding too; the checks that would have followed it are not made. */

@@ -19,17 +19,19 @@ export interface S3TrialOptions {
 /** @throws MunimentError when the service or the bucket cannot be reached at all */
 export async function s3Checks(settings: S3Settings, options: S3TrialOptions): Promise<Check[]> {
   const findings = await probeStore({ ...settings, ...options });
-  await keepProof(options.proofFile, settings, findings, options.clock.now());
-  return inWords(settings, findings);
+  const proof = await keepProof(options.proofFile, settings, findings, options.clock.now());
+  return inWords(settings, findings, proof !== null && proof.enforced !== true);
 }
 
-function inWords(settings: S3Settings, findings: StoreFindings): Check[] {
+/** @param unproven nothing, now or earlier, shows that the claim holds: then `collect` and `serve` refuse */
+function inWords(settings: S3Settings, findings: StoreFindings, unproven: boolean): Check[] {
+  const claimed = (words: Words): Words => ({ ...words, untold: unproven ? 'bad' : 'note' });
   return [
     ofTrial(
       findings.versioning,
-      settings.lock === 'none' ? unclaimed(WORDS.VERSIONING, findings) : WORDS.VERSIONING,
+      settings.lock === 'none' ? unclaimed(WORDS.VERSIONING, findings) : claimed(WORDS.VERSIONING),
     ),
-    ...lockChecks(settings, findings),
+    ...lockChecks(settings, findings, claimed),
     ofTrial(findings.erase, WORDS.ERASE),
     ofTrial(
       findings.overwrite,
@@ -51,7 +53,11 @@ const unclaimed = (words: Words, { ifNoneMatch }: StoreFindings): Words => ({
   severity: ifNoneMatch.held === true ? 'note' : 'bad',
 });
 
-function lockChecks({ lock }: S3Settings, { lock: trials, ownLock, location }: StoreFindings): Check[] {
+function lockChecks(
+  { lock }: S3Settings,
+  { lock: trials, ownLock, location }: StoreFindings,
+  claimed: (words: Words) => Words,
+): Check[] {
   const checks: Check[] = [];
   if (ownLock.byDefault !== null) {
     checks.push(
@@ -89,9 +95,9 @@ function lockChecks({ lock }: S3Settings, { lock: trials, ownLock, location }: S
   }
   return [
     ...checks,
-    ofTrial(trials.enabled, WORDS.LOCKED),
-    ofTrial(trials.deleteRefused, WORDS.DELETE),
-    ofTrial(trials.shortenRefused, WORDS.SHORTEN),
+    ofTrial(trials.enabled, claimed(WORDS.LOCKED)),
+    ofTrial(trials.deleteRefused, claimed(WORDS.DELETE)),
+    ofTrial(trials.shortenRefused, claimed(WORDS.SHORTEN)),
     ofTrial(trials.extended, WORDS.EXTEND),
     ofTrial(trials.hold, WORDS.HOLD),
   ];

@@ -27,7 +27,7 @@ export const DELETE: Words = {
   tried: 'to delete a locked version, alone and in bulk',
   held: 'A lock keeps a payload until its date.',
   notHeld: 'The lock keeps nothing, though muniment.yaml claims it: `collect` and `serve` refuse to start.',
-  fix: RIGHT_BUCKET,
+  fix: `${RIGHT_BUCKET} If these credentials may delete nothing at all, run \`muniment doctor\` once with some that may.`,
   severity: 'bad',
 };
 export const SHORTEN: Words = {

@@ -142,7 +142,9 @@ async function tryShorten(scratch: Scratch, version: Locked, mode: Mode, extende
       `${told}; the lock is now ${after?.ObjectLockMode ?? 'none'}, until ${after?.ObjectLockRetainUntilDate?.toISOString() ?? 'never'}`,
     );
   if (extended.held !== true)
-    return untold(`${told}; but a later date was refused too, so that is not the lock's doing`);
+    return untold(
+      `${told}; the lock stands as before, but a later date does not stand either, so that is not the lock's doing`,
+    );
   return held(`${told}; the lock stands as before`);
 }
 
@@ -196,7 +198,7 @@ async function tryBypass(scratch: Scratch, version: Locked): Promise<Trial> {
   const { refused } = await scratch.delete(version, { BypassGovernanceRetention: true });
   if ((await scratch.head(version)) !== null)
     return held(`bypassing a GOVERNANCE lock: ${refused ?? 'no effect'}`);
-  return notHeld('they may delete under a GOVERNANCE lock by asking to bypass it');
+  return notHeld('allowed: the locked version is gone');
 }
 
 /** @returns why the service refused, or null when it took it */

@@ -80,6 +80,19 @@ export function standingOf(proof: Proof | null, claim: string, now: Temporal.Ins
   return hours < RENEWED_AFTER_HOURS ? 'good' : 'due';
 }
 
+/** What stands between a payload and its removal, as bundles state it. */
+export interface StatedLock {
+  readonly mode: 'none' | 'GOVERNANCE' | 'COMPLIANCE';
+  /** Whether the store was seen to enforce it; false where there is nothing to enforce. */
+  readonly seen: boolean;
+}
+
+export function statedLock(settings: StoreSettings, proof: Proof | null): StatedLock {
+  const claim = claimOf(settings);
+  if (settings.provider !== 's3' || settings.lock === 'none') return { mode: 'none', seen: false };
+  return { mode: settings.lock.mode, seen: proof?.claim === claim && proof.enforced === true };
+}
+
 /** @returns the proof in the file, or null where there is none that can be read as one: it is made anew then */
 export async function readProof(file: string): Promise<Proof | null> {
   let text: string;
