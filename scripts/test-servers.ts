@@ -1,4 +1,4 @@
-// `npm run test:servers`: the collectors against a real AT Protocol network and the store against a real S3 service. Installs what they
+// `npm run test:servers [-- collectors|store]`: the collectors against a real AT Protocol network and the store against a real S3 service. Installs what they
 // need where it can (packages into test/servers, Debian's packages as root), and says plainly what a machine cannot run.
 
 import { spawnSync } from 'node:child_process';
@@ -98,8 +98,8 @@ async function testCollectors(): Promise<boolean> {
 }
 
 /** How to run the suite on a machine where it was skipped. */
-const BY_HAND = `To run it: \`sudo scripts/s3-local.sh install\` on Debian or Ubuntu, then this again. Or on any S3 service that may be filled with
-rubbish: set S3_TEST_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then this again.`;
+const BY_HAND = `To run it: \`sudo bash scripts/s3-local.sh install\` on Debian or Ubuntu, then \`npm run test:servers -- store\`. Or on any S3 service that may be
+filled with rubbish: set S3_TEST_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then the same.`;
 
 /** Test files that ask for an S3 service. */
 function storeSuites(): string[] {
@@ -164,5 +164,13 @@ function isTaken(port: number): Promise<boolean> {
   });
 }
 
-const good = [await testCollectors(), await testStore()];
-process.exitCode = good.every(Boolean) ? 0 : 1;
+const SUITES = { collectors: testCollectors, store: testStore };
+const named = process.argv.slice(2);
+const unknown = named.filter((name) => !(name in SUITES));
+if (unknown.length > 0) {
+  say(`There is no suite ${unknown.join(', ')}: name ${Object.keys(SUITES).join(' or ')}, or none for both.`);
+  process.exitCode = 2;
+} else {
+  for (const [name, suite] of Object.entries(SUITES))
+    if ((named.length === 0 || named.includes(name)) && !(await suite())) process.exitCode = 1;
+}

@@ -37,6 +37,7 @@ const RUNTIME_NEEDS: Needs = {
   sources: ['UPDATE'],
   sightings: ['UPDATE', 'DELETE'],
   source_states: ['UPDATE', 'DELETE'],
+  payload_versions: ['UPDATE'],
 };
 const ERASER_NEEDS: Needs = {
   snapshots: ['UPDATE'],

@@ -22,7 +22,7 @@ export async function databaseChecks(options: DatabaseTrialOptions): Promise<Che
   await using opened = await openDatabase(options.runtimeUrl, { max: 1 });
   const client = await opened.pool.connect();
   try {
-    return [
+    return await inSchema(async () => [
       await version(client, options),
       ...(await told('db.append-only', 'to change what may only be added to', () => appendOnly(client))),
       ...(await told('db.grants', 'what the login may do', () => grants(client))),
@@ -30,7 +30,7 @@ export async function databaseChecks(options: DatabaseTrialOptions): Promise<Che
       await zone(client, options.timezone),
       await clock(client, options.clock),
       await room(client, options.adminUrl),
-    ];
+    ]);
   } finally {
     client.release();
   }

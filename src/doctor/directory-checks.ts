@@ -66,9 +66,19 @@ function tryWrites(root: string): Check {
 }
 
 export function freeSpace(id: string, path: string): Check {
-  const { bavail, bsize } = fs.statfsSync(path);
-  const free = bavail * bsize;
-  const told = { id, tried: `how much room is left at ${path}`, saw: gibibytes(free) };
+  const tried = `how much room is left at ${path}`;
+  let free: number;
+  try {
+    const { bavail, bsize } = fs.statfsSync(path);
+    free = bavail * bsize;
+  } catch (error) {
+    const means = 'It is not known how much room is left.';
+    return note(
+      { id, tried, saw: (error as Error).message, means },
+      'Let the user of the archive reach that folder.',
+    );
+  }
+  const told = { id, tried, saw: gibibytes(free) };
   if (free >= FREE_BYTES_WANTED)
     return good({ ...told, means: `More than ${gibibytes(FREE_BYTES_WANTED)} is left.` });
   return note(

@@ -12,6 +12,7 @@ import {
   S3ServiceException,
 } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
+import { IncompleteError } from '../core/errors.ts';
 import { isNamed, type S3Bucket } from './s3-bucket.ts';
 
 /** Stands after the archive's prefix. A payload's key is 64 hex digits, so no payload can lie under it. */
@@ -80,13 +81,19 @@ export class Scratch {
 
   /**
    * Sends a request whose refusal is an answer like any other.
-   * @throws ServiceError when no answer comes, or the service is in trouble: that says nothing about what was tried
+   * @throws ServiceError when no answer comes, or the service is in trouble: that says nothing about what was tried; IncompleteError when
+   *   the signal comes
    */
   async ask<T>(send: (options: { abortSignal: AbortSignal }) => Promise<T>): Promise<Answer<T>> {
     try {
       return { given: await send({ abortSignal: this.#signal }), refused: null };
     } catch (error) {
-      this.#signal.throwIfAborted();
+      if (this.#signal.aborted) {
+        throw new IncompleteError('trying the store was stopped before it ended', {
+          hint: 'Run the command again.',
+          cause: error,
+        });
+      }
       if (error instanceof S3ServiceException) {
         const status = error.$metadata.httpStatusCode ?? 0;
         if (
