@@ -12,6 +12,7 @@ const rooms = {
   search: ['core', 'db', 'ledger', 'policy'],
   requests: ['core', 'db', 'search', 'ledger', 'policy'],
   export: ['core', 'db', 'store', 'ledger', 'policy', 'search', 'requests'],
+  doctor: ['core', 'db', 'store'],
 };
 
 const forbidden = Object.entries(rooms).map(([room, may]) => ({

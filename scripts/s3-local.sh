@@ -4,7 +4,8 @@
 # SHA-256 checksums on PUT, which makes it a good stand-in for the less careful services in the field.
 #
 #   scripts/s3-local.sh install            as root on Debian or Ubuntu, once
-#   scripts/s3-local.sh start DIR [PORT]   DIR must be new or empty; PORT is 18000 unless told, with PORT+1 to PORT+199
+#   scripts/s3-local.sh check              whether everything that it needs is installed
+#   scripts/s3-local.sh start DIR [PORT]   DIR must be new or empty; PORT is 18000 unless told, with PORT+1 to PORT+49
 #   scripts/s3-local.sh stop DIR           ends the three daemons and removes DIR
 #
 # `start` prints shell lines to evaluate:  eval "$(scripts/s3-local.sh start /tmp/s3)" && npm test
@@ -15,7 +16,7 @@ readonly PID_FILES=(gateway.pid osd.pid monitor.pid) # in the order of stopping
 
 fail() { echo "s3-local: $1" >&2; exit "${2:-1}"; }
 
-usage() { sed -n '6,8s/^# *//p' "$0" >&2; exit 2; }
+usage() { sed -n '6,9s/^# *//p' "$0" >&2; exit 2; }
 
 need() {
   local tool
@@ -42,8 +43,8 @@ admin_socket = $home/\$name.asok
 mon_host = [v2:127.0.0.1:$((port + 1))]
 mon_initial_members = one
 public_network = 127.0.0.0/8
-ms_bind_port_min = $((port + 100))
-ms_bind_port_max = $((port + 199))
+ms_bind_port_min = $((port + 2))
+ms_bind_port_max = $((port + 49))
 # one copy of everything, on one daemon, in memory
 mon_allow_pool_size_one = true
 osd_pool_default_size = 1
@@ -116,7 +117,7 @@ start() { # DIR PORT
       radosgw-admin -c "$home/ceph.conf" -n client.admin user create \
         --uid="$USER_NAME" --display-name="$USER_NAME" --access-key="$USER_NAME" --secret-key="$SECRET"
   } >"$home/start.log" 2>&1; then
-    tail -n 20 "$home/start.log" >&2
+    grep -hs -e ' -1 ' "$home"/*.log | tail -n 20 >&2 || true
     fail "did not start; the whole log is $home/start.log, '$0 stop $home' cleans up"
   fi
   printf 'export %s=%s\n' S3_TEST_ENDPOINT "http://127.0.0.1:$port" S3_TEST_REGION "$REGION" S3_TEST_KMS_KEY records-key \
@@ -142,6 +143,7 @@ stop() { # DIR
 
 case ${1-} in
   install) install_packages ;;
+  check) need ;;
   start) [[ -n ${2-} ]] || usage; start "$2" "${3-18000}" ;;
   stop) [[ -n ${2-} ]] || usage; stop "$2" ;;
   *) usage ;;

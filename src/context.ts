@@ -34,6 +34,8 @@ export const homePaths = (home: string) => ({
   unfinished: join(home, '.unfinished'),
   policies: join(home, 'policies'),
   spool: join(home, 'spool'),
+  /** What the store was last seen to enforce: a note to ourselves, made anew where it is missing. */
+  storeProof: join(home, 'store-proof.json'),
 });
 
 /** migrations/ lies beside src/ in a checkout and beside dist/ in a package. */

@@ -27,17 +27,36 @@ import { renewDaily } from './locks.ts';
 import { type SearchOptions, type SearchResult, search } from './search/search.ts';
 import type { Selection } from './search/selection.ts';
 import { openCollector } from './sources/open.ts';
+import { readProof, requireProof, StoreClaimError, statedLock } from './store/proof.ts';
 
 function captureContext(archive: Archive): CaptureContext {
   const { database, store, ledger, clock, account } = archive;
   return { database, store, ledger, clock, actor: account.id, spool: homePaths(archive.settings.home).spool };
 }
 
+/** @throws StoreClaimError when the store does not do what muniment.yaml claims of it, or nothing shows that it does */
+function requireStore(
+  { settings, clock }: Archive,
+  { signal, onNote }: { signal: AbortSignal; onNote?: (note: string) => void },
+): Promise<void> {
+  const file = homePaths(settings.home).storeProof;
+  return requireProof({ file, settings: settings.store, clock, signal, ...(onNote ? { onNote } : {}) });
+}
+
+/**
+ * Runs a source once.
+ * @throws StoreClaimError when the store does not do what muniment.yaml claims of it
+ */
 export async function collect(
   archive: Archive,
   source: SourceSettings,
-  options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
+  options: {
+    signal: AbortSignal;
+    onProgress?: (counts: Readonly<RunCounts>) => void;
+    onNote?: (note: string) => void;
+  },
 ): Promise<RunOutcome> {
+  await requireStore(archive, options);
   return collectSource(captureContext(archive), source, options);
 }
 
@@ -57,16 +76,18 @@ export async function checkSource(
   }
 }
 
-/** Runs every source on its schedule until the signal comes; a run under way ends its batch and closes with a report. */
-export async function serve(
-  archive: Archive,
-  signal: AbortSignal,
-  say: (line: string) => void,
-): Promise<void> {
+/**
+ * Runs every source on its schedule until the signal comes; a run under way ends its batch and closes with a report.
+ * @throws StoreClaimError when the store does not do what muniment.yaml claims of it: before it starts, or when a later trial shows it
+ */
+export async function serve(archive: Archive, stop: AbortSignal, say: (line: string) => void): Promise<void> {
+  const refused = new AbortController();
+  const signal = AbortSignal.any([stop, refused.signal]);
   const running = new Set<Promise<void>>();
   const scheduled = archive.settings.sources.filter((source) => source.schedule !== null);
   if (scheduled.length === 0)
     throw new InputError('no source has a schedule', { hint: 'Give sources in muniment.yaml a `schedule`.' });
+  await requireStore(archive, { signal, onNote: say });
   const failures: unknown[] = [];
   const tasks = scheduled.map((source) => {
     let busy = false;
@@ -76,7 +97,7 @@ export async function serve(
         // A tick that comes while the last run goes on is covered by that run.
         if (busy || signal.aborted) return;
         busy = true;
-        const run = collect(archive, source, { signal })
+        const run = collect(archive, source, { signal, onNote: say })
           .then(async (outcome) => {
             await archive.checkpoint();
             say(
@@ -85,7 +106,8 @@ export async function serve(
           })
           .catch((error: unknown) => {
             say(`${source.id}: ${(error as Error).message}`);
-            if (!(error instanceof MunimentError)) failures.push(error);
+            if (error instanceof StoreClaimError) refused.abort();
+            if (!(error instanceof MunimentError) || error instanceof StoreClaimError) failures.push(error);
           })
           .finally(() => {
             busy = false;
@@ -279,6 +301,7 @@ export async function exportRecords(
   const result = await exportBundle({
     db: archive.database.db,
     store: archive.store,
+    lock: statedLock(archive.settings.store, await readProof(homePaths(archive.settings.home).storeProof)),
     archive: archive.settings.archive,
     software: SOFTWARE,
     // The time of the last entry, not of the signing: two exports at one size must be the same to the byte.

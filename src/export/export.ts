@@ -11,13 +11,14 @@ import type { ObservationDocument, SnapshotDocument } from '../ledger/documents.
 import { openSnapshot, type RecordView, streamRecordsIn } from '../search/records.ts';
 import type { Selection } from '../search/selection.ts';
 import type { ObjectReader } from '../store/objects.ts';
+import type { StatedLock } from '../store/proof.ts';
 import { BagWriter, Spool } from './bag.ts';
 import { type BundledPayload, Evidence } from './evidence.ts';
 import { writePdf } from './pdf.ts';
 import { pdfRecords } from './pdf-records.ts';
 import { Receipts } from './receipts.ts';
 import { rowsAsDocument, rowsAsObservation } from './rows.ts';
-import { type BundleFacts, bagInfo, folderName, readme, selectionLines } from './statement.ts';
+import { type BundleFacts, bagInfo, folderName, lockLine, readme, selectionLines } from './statement.ts';
 import {
   type BundledRecord,
   bundleStatement,
@@ -32,6 +33,8 @@ import {
 export interface ExportOptions {
   readonly db: Database;
   readonly store: ObjectReader;
+  /** What the store does against removal; every bundle states it. */
+  readonly lock: StatedLock;
   readonly archive: { readonly name: string; readonly origin: string; readonly timezone: string };
   /** Name and version of this program; stands in the bundle. */
   readonly software: string;
@@ -129,6 +132,7 @@ export async function exportBundle(options: ExportOptions): Promise<ExportResult
     selection: asked,
     records: count,
     problems: producer.problems.map((one) => `${one.kind}: payload ${one.payload} of record ${one.record}`),
+    lock: options.lock,
     fingerprint: parseVerifierKey(options.signer.verifierKey).fingerprint,
   };
   await writePdf(
@@ -139,6 +143,7 @@ export async function exportBundle(options: ExportOptions): Promise<ExportResult
       timezone: archive.timezone,
       asOf: { size: checkpoint.size, root, checkpointAt: checkpoint.at },
       selection: asked,
+      lock: lockLine(options.lock),
       stamp: 'UNREVIEWED',
       software: options.software,
     },
@@ -189,6 +194,7 @@ function description(facts: BundleFacts, selection: Selection, producer: Produce
     agency: facts.agency,
     software: facts.software,
     checkpoint: { origin: facts.origin, size: facts.size, root: facts.root, at: facts.checkpointAt },
+    lock: { ...facts.lock },
     selection: asked,
     records: facts.records,
     payloads: producer.payloads,

@@ -19,6 +19,8 @@ export interface PdfBundle {
   asOf: { size: number; root: string; checkpointAt: string };
   /** What was asked for, a line each. */
   selection: readonly string[];
+  /** What keeps the archive's payloads from being removed, in one sentence. */
+  lock: string;
   stamp: 'UNREVIEWED';
   /** Name and version of the program. */
   software: string;
@@ -173,6 +175,7 @@ async function writeCover(pages: Pages, bundle: PdfBundle): Promise<void> {
       { name: 'As of', value: `ledger size ${bundle.asOf.size} (${bundle.asOf.size} entries)` },
       { name: 'Checkpoint', value: moment(bundle.asOf.checkpointAt, bundle.timezone) },
       { name: 'Root hash', value: bundle.asOf.root, style: { ...MONO, size: 8.5, leading: 15 } },
+      { name: 'Storage lock', value: bundle.lock },
       { name: 'Times', value: `shown in ${bundle.timezone}, with UTC` },
       { name: 'Rendered by', value: `${isolate(bundle.software)}, not a platform screenshot` },
     ],

@@ -1,6 +1,7 @@
 // What a bundle says about itself in words: README.txt, bag-info.txt, the selection. Nothing here depends on zone, language or clock.
 
 import type { Selection } from '../search/selection.ts';
+import type { StatedLock } from '../store/proof.ts';
 
 /** @returns what was asked for, a line each */
 export function selectionLines(selection: Selection, timezone: string): string[] {
@@ -17,6 +18,16 @@ export function selectionLines(selection: Selection, timezone: string): string[]
   return lines.length === 0 ? ['every record, messages left out'] : [...lines, 'messages left out'];
 }
 
+/** @returns what keeps the archive's payloads from being removed, in one sentence */
+export function lockLine({ mode, seen }: StatedLock): string {
+  if (mode === 'none') return "none: write-once by this program only, not against the store's operator";
+  const kept =
+    mode === 'COMPLIANCE'
+      ? 'the object store refuses to remove a payload before a date, whoever asks'
+      : 'the object store refuses to remove a payload before a date, but to holders of a special right';
+  return seen ? `${mode}: ${kept}` : `${mode} by configuration; the object store was not seen to enforce it`;
+}
+
 export interface BundleFacts {
   readonly agency: string;
   readonly origin: string;
@@ -28,6 +39,7 @@ export interface BundleFacts {
   readonly selection: readonly string[];
   readonly records: number;
   readonly problems: readonly string[];
+  readonly lock: StatedLock;
   readonly fingerprint: string;
 }
 
@@ -40,6 +52,7 @@ export function bagInfo(facts: BundleFacts): string[] {
     `External-Identifier: ${facts.folder}`,
     `Bag-Software-Agent: ${oneLine(facts.software)}`,
     'Muniment-Review: UNREVIEWED',
+    `Muniment-Storage-Lock: ${lockLine(facts.lock)}`,
   ];
 }
 
@@ -52,6 +65,9 @@ export function readme(facts: BundleFacts): string {
     '',
     'Selection',
     ...facts.selection.map((line) => `  ${line}`),
+    '',
+    'How the archive stores payloads',
+    `  lock: ${lockLine(facts.lock)}`,
     '',
     'What is here',
     '  data/records.pdf          to read: every record in its conversation, with versions and deletions',

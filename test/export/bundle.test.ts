@@ -12,6 +12,7 @@ import { type ExportOptions, type ExportResult, exportBundle } from '../../src/e
 import type { BundledRecord } from '../../src/export/verifier/verify.mjs';
 import { checkBundle } from '../../src/export/verify-bundle.ts';
 import { testKey } from './key.ts';
+import { readPdf } from './pdf-text.ts';
 import { ORIGIN, SampleArchive, type SampleRecord, TIMEZONE } from './sample-archive.ts';
 import { unpack } from './unpack.ts';
 
@@ -32,6 +33,7 @@ describe('an exported bundle', () => {
   const options = (out: string, more: Partial<ExportOptions> = {}): ExportOptions => ({
     db: archive.db,
     store: archive.store,
+    lock: { mode: 'none', seen: false },
     archive: { name: 'City of Example', origin: ORIGIN, timezone: TIMEZONE },
     software: 'Muniment test',
     checkpoint,
@@ -240,6 +242,25 @@ describe('an exported bundle', () => {
     assert.match(await readFile(path.join(bag, 'bag-info.txt'), 'utf8'), /UNREVIEWED/);
     assert.equal((await json('data/bundle.json'))[0].review, 'UNREVIEWED');
     assert.equal((await readFile(path.join(bag, 'data/records.pdf'))).subarray(0, 5).toString(), '%PDF-');
+  });
+
+  test('states in README, bag-info, bundle.json and PDF what the store does against removal', async () => {
+    const said = /none: write-once by this program only/;
+    assert.match(await readFile(path.join(bag, 'README.txt'), 'utf8'), said);
+    assert.match(await readFile(path.join(bag, 'bag-info.txt'), 'utf8'), /^Muniment-Storage-Lock: none: /m);
+    assert.deepEqual((await json('data/bundle.json'))[0].lock, { mode: 'none', seen: false });
+    const pages = readPdf(await readFile(path.join(bag, 'data/records.pdf'))).pages.join('\n');
+    assert.match(pages.replace(/\s+/g, ' '), said);
+    for (const [lock, expected] of [
+      [{ mode: 'GOVERNANCE', seen: true }, /lock: GOVERNANCE: the object store refuses .*special right$/m],
+      [{ mode: 'COMPLIANCE', seen: true }, /lock: COMPLIANCE: the object store refuses .*whoever asks$/m],
+      [{ mode: 'COMPLIANCE', seen: false }, /lock: COMPLIANCE by configuration; .*not seen to enforce it$/m],
+    ] as const) {
+      const out = `lock-${lock.mode}-${lock.seen}`;
+      const made = await exportBundle(options(`${out}.zip`, { lock }));
+      const folder = await unpack(made.bundle, path.join(archive.folder, out));
+      assert.match(await readFile(path.join(folder, 'README.txt'), 'utf8'), expected);
+    }
   });
 
   test("is one that Python's zipfile and unzip accept, where they are installed", async (t) => {

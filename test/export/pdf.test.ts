@@ -24,6 +24,7 @@ const BUNDLE: PdfBundle = {
     checkpointAt: '2026-11-01T18:30:00.000Z',
   },
   selection: ['Source city-bluesky', 'Containing “water main”'],
+  lock: 'none: write-once by this program only',
   stamp: 'UNREVIEWED',
   software: 'Muniment 0.1.0',
 };

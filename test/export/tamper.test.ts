@@ -108,6 +108,7 @@ describe('a bundle that somebody changed', () => {
     const result = await exportBundle({
       db: archive.db,
       store: archive.store,
+      lock: { mode: 'none', seen: false },
       archive: { name: 'City of Example', origin: ORIGIN, timezone: TIMEZONE },
       software: 'Muniment test',
       checkpoint,

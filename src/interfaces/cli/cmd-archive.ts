@@ -6,7 +6,6 @@ import { readSettings, resolveSecret } from '../../config.ts';
 import { homePaths } from '../../context.ts';
 import { EXIT, InputError } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
-import { examine } from '../../doctor.ts';
 import { archiveLocks, locksAlert } from '../../locks.ts';
 import { embeddedControl, migrateArchive, migrateDatabase, publishLedger } from '../../operations.ts';
 import { initArchive } from '../../setup.ts';
@@ -141,25 +140,6 @@ Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --hom
           { migrations: done },
           done.length === 0 ? 'The schema is up to date.' : `Ran ${done.join(', ')}.`,
         );
-    });
-
-  program
-    .command('doctor')
-    .description('try what the archive leans on: keys, store, database, signed head, policy')
-    .action(async () => {
-      const found = await examine(shell.home(), shell.environment, shell.clock);
-      const marks = { good: 'ok  ', warning: 'note', bad: 'BAD ' };
-      shell
-        .output()
-        .result(found, () =>
-          found.checks
-            .map(
-              ({ tried, state, found: what, remedy }) =>
-                `${marks[state]}  ${tried}: ${what}${remedy === null ? '' : `\n      ${remedy}`}`,
-            )
-            .join('\n'),
-        );
-      if (!found.ok) shell.end(EXIT.incomplete);
     });
 
   program

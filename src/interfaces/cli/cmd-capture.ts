@@ -82,6 +82,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
             signal: shell.signal,
             onProgress: (counts) =>
               output.progress(`${one.id}: ${counts.captured} new, ${counts.changed} changed`),
+            onNote: (note) => process.stderr.write(`${note}\n`),
           }),
         );
       }

@@ -6,6 +6,7 @@ import { systemClock } from '../../core/clock.ts';
 import { EXIT, type ExitCode } from '../../core/errors.ts';
 import { addArchiveCommands } from './cmd-archive.ts';
 import { addCaptureCommands } from './cmd-capture.ts';
+import { addDoctorCommand } from './cmd-doctor.ts';
 import { addPolicyCommands } from './cmd-policy.ts';
 import { addReadCommands } from './cmd-read.ts';
 import { addStoreCommands } from './cmd-store.ts';
@@ -46,6 +47,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   addPolicyCommands(program, shell);
   addReadCommands(program, shell);
   addStoreCommands(program, shell);
+  addDoctorCommand(program, shell);
   for (const command of program.commands) {
     command.exitOverride();
     for (const inner of command.commands) inner.exitOverride();

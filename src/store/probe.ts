@@ -1,0 +1,192 @@
+// Tries what a bucket truly does, on scratch objects, instead of believing what it is said to do. It finds; what a finding means, and how
+// to mend it, is said in src/doctor/, and what must hold before the archive writes is judged in proof.ts.
+
+import { createHash } from 'node:crypto';
+import {
+  GetBucketVersioningCommand,
+  GetObjectCommand,
+  GetObjectLockConfigurationCommand,
+} from '@aws-sdk/client-s3';
+import type { Clock } from '../core/clock.ts';
+import type { LockSettings } from '../core/settings.ts';
+import { type BucketTrials, tryBucket } from './probe-bucket.ts';
+import { type LockTrials, tryErase, tryLock } from './probe-lock.ts';
+import { isNamed, type S3Address, S3Bucket } from './s3-bucket.ts';
+import { type Leftover, Scratch } from './scratch.ts';
+import { held, notHeld, type Trial, untold } from './trial.ts';
+
+/** What a bucket says of its lock. */
+export interface OwnLock {
+  readonly enabled: boolean;
+  /** How long it locks what comes without a lock of its own, e.g. `COMPLIANCE for 365 days`; null where it does not. */
+  readonly byDefault: string | null;
+}
+
+export interface ProbeOptions extends S3Address {
+  readonly lock: LockSettings | 'none';
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** What the settings claim, tried. */
+export interface ClaimFindings {
+  readonly location: string;
+  readonly versioning: Trial;
+  /** Null where the settings claim no lock. */
+  readonly lock: LockTrials | null;
+  /** Scratch objects of this and earlier trials that a lock keeps. */
+  readonly leftovers: readonly Leftover[];
+}
+
+/** Everything that can be tried. */
+export interface StoreFindings extends ClaimFindings {
+  /** Whether an object without a lock can be deleted. */
+  readonly erase: Trial;
+  /** What the bucket says of its own lock. */
+  readonly ownLock: OwnLock;
+  readonly overwrite: Trial;
+  readonly ifNoneMatch: Trial;
+  readonly checksum: Trial;
+  readonly contentMd5: Trial;
+  /** What the service's clock is ahead of ours, in seconds; null where it gives no date. */
+  readonly skewSeconds: number | null;
+  readonly bucket: BucketTrials;
+}
+
+/** Tries what the settings claim, and no more. @throws ServiceError when the service cannot be reached or used */
+export function probeClaim(options: ProbeOptions): Promise<ClaimFindings> {
+  return withScratch(options, (scratch, { versioning }) => claimOf(scratch, versioning, options.lock));
+}
+
+/** Tries everything. @throws ServiceError when the service cannot be reached or used */
+export function probeStore(options: ProbeOptions): Promise<StoreFindings> {
+  return withScratch(options, async (scratch, { versioning, ownLock }) => ({
+    ...(await claimOf(scratch, versioning, options.lock)),
+    erase: await tryErase(scratch),
+    ownLock,
+    overwrite: await tryOverwrite(scratch),
+    ifNoneMatch: await tryIfNoneMatch(scratch),
+    checksum: await tryWrongChecksum(scratch, 'ChecksumSHA256', 'sha256'),
+    contentMd5: await tryWrongChecksum(scratch, 'ContentMD5', 'md5'),
+    bucket: await tryBucket(scratch, versioning.held === true),
+    skewSeconds: scratch.skewSeconds,
+  }));
+}
+
+async function withScratch<Found extends object>(
+  { clock, signal, ...address }: ProbeOptions,
+  find: (scratch: Scratch, said: { versioning: Trial; ownLock: OwnLock }) => Promise<Found>,
+): Promise<Found & { location: string; leftovers: Leftover[] }> {
+  const bucket = new S3Bucket(address);
+  try {
+    const scratch = new Scratch(bucket, { clock, signal });
+    const versioning = await askVersioning(scratch);
+    const ownLock = await askLock(scratch);
+    scratch.locksByDefault = ownLock.byDefault !== null;
+    const earlier = await scratch.cleanEarlier();
+    let left: Leftover[] = [];
+    try {
+      const found = await find(scratch, { versioning, ownLock });
+      left = await scratch.clean();
+      return { ...found, location: bucket.location, leftovers: [...earlier, ...left] };
+    } catch (error) {
+      // What broke the trial may break the cleaning too; a later trial cleans then.
+      await scratch.clean().catch(() => undefined);
+      throw error;
+    }
+  } finally {
+    bucket.client.destroy();
+  }
+}
+
+async function askVersioning(scratch: Scratch): Promise<Trial> {
+  const { bucket } = scratch;
+  const answer = await scratch.ask((options) =>
+    bucket.client.send(new GetBucketVersioningCommand({ Bucket: bucket.bucket }), options),
+  );
+  if (answer.refused !== null)
+    throw bucket.trouble(answer.error, 'could not ask whether the bucket keeps versions');
+  return answer.given.Status === 'Enabled'
+    ? held('the bucket says that it keeps versions')
+    : notHeld(`the bucket says of its versioning: ${answer.given.Status ?? 'never enabled'}`);
+}
+
+async function askLock(scratch: Scratch): Promise<OwnLock> {
+  const { bucket } = scratch;
+  const answer = await scratch.ask((options) =>
+    bucket.client.send(new GetObjectLockConfigurationCommand({ Bucket: bucket.bucket }), options),
+  );
+  const found = answer.given?.ObjectLockConfiguration;
+  const rule = found?.Rule?.DefaultRetention;
+  const length = rule?.Days === undefined ? `${rule?.Years ?? '?'} years` : `${rule.Days} days`;
+  return {
+    enabled: found?.ObjectLockEnabled === 'Enabled',
+    byDefault: rule?.Mode === undefined ? null : `${rule.Mode} for ${length}`,
+  };
+}
+
+async function claimOf(scratch: Scratch, said: Trial, lock: LockSettings | 'none') {
+  return {
+    versioning: said.held === true ? await tryVersions(scratch) : said,
+    lock: lock === 'none' ? null : await tryLock(scratch, lock.mode),
+  };
+}
+
+async function tryVersions(scratch: Scratch): Promise<Trial> {
+  const first = await scratch.put('versions', 'first');
+  const second = await scratch.put('versions', 'second');
+  const refused = first.refused ?? second.refused;
+  if (first.given === null || second.given === null) return untold(`a put was refused: ${refused}`);
+  if (first.given.VersionId === undefined || first.given.VersionId === second.given.VersionId)
+    return notHeld('the bucket says that it keeps versions, and gives no version ids of their own');
+  const texts = [await textOf(scratch, first.given), await textOf(scratch, second.given)];
+  return texts[0] === 'first' && texts[1] === 'second'
+    ? held('two versions came of it, and each comes back with its own bytes')
+    : notHeld('two versions came of it, and the first does not come back with its own bytes');
+}
+
+async function tryOverwrite(scratch: Scratch): Promise<Trial> {
+  const first = await scratch.put('overwritten', 'first');
+  const second = await scratch.put('overwritten', 'second');
+  if (first.given === null || second.given === null)
+    return first.refused === null
+      ? held(`the second put was refused: ${second.refused}`)
+      : untold(`a put was refused: ${first.refused}`);
+  const kept = await textOf(scratch, first.given);
+  return kept === 'first'
+    ? held('the second put made a newer version; the first is read by its version id')
+    : notHeld('the second put replaced the first');
+}
+
+async function tryIfNoneMatch(scratch: Scratch): Promise<Trial> {
+  const first = await scratch.put('conditional', 'first', { IfNoneMatch: '*' });
+  if (first.refused !== null) return notHeld(`the condition itself was refused: ${first.refused}`);
+  const second = await scratch.put('conditional', 'second', { IfNoneMatch: '*' });
+  if (second.refused === null) return notHeld('the second put was taken');
+  return isNamed(second.error, 'PreconditionFailed', 'ConditionalRequestConflict')
+    ? held(`the second put was refused: ${second.refused}`)
+    : untold(`the second put was refused for another reason: ${second.refused}`);
+}
+
+async function tryWrongChecksum(
+  scratch: Scratch,
+  field: 'ChecksumSHA256' | 'ContentMD5',
+  digest: 'sha256' | 'md5',
+): Promise<Trial> {
+  const wrong = createHash(digest).update('other bytes').digest('base64');
+  const put = await scratch.put(`wrong-${digest}`, 'these bytes', { [field]: wrong });
+  return put.refused === null ? notHeld('it was taken') : held(`it was refused: ${put.refused}`);
+}
+
+/** @returns the object's text, or null when the service says that there is none */
+async function textOf(scratch: Scratch, version: Parameters<Scratch['head']>[0]): Promise<string | null> {
+  const { bucket } = scratch;
+  const answer = await scratch.ask((options) =>
+    bucket.client
+      .send(new GetObjectCommand(version), options)
+      .then(({ Body }) => Body?.transformToString() ?? ''),
+  );
+  if (answer.refused === null) return answer.given;
+  if (isNamed(answer.error, 'NoSuchKey', 'NoSuchVersion')) return null;
+  throw bucket.trouble(answer.error, 'could not read a scratch object');
+}
