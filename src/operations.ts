@@ -1,9 +1,9 @@
 // What the interfaces call: each a whole piece of work on an opened archive. They bind the stages together and hold no rule of their own.
+// Stages that bring large libraries (parsers of feeds, PDF, S3) are imported when they are called: `muniment status` needs none of them.
 
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import cron from 'node-cron';
-import { collectSource } from './capture/collect.ts';
 import type { CaptureContext, RunCounts } from './capture/progress.ts';
 import type { RunOutcome } from './capture/run.ts';
 import { type Environment, readSettings, type Settings } from './config.ts';
@@ -15,7 +15,7 @@ import type { SourceSettings } from './core/settings.ts';
 import { addressOf } from './db/database.ts';
 import { letEmbeddedStay, stopEmbedded } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
-import { type ExportResult, exportBundle } from './export/export.ts';
+import type { ExportResult } from './export/export.ts';
 import { type BundleCheck, checkBundle, checkText } from './export/verify-bundle.ts';
 import { retentionLine } from './governance.ts';
 import { decodeEntry } from './ledger/entry.ts';
@@ -25,7 +25,6 @@ import { writeTiles } from './ledger/tiles.ts';
 import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
 import { type SearchOptions, type SearchResult, search } from './search/search.ts';
 import type { Selection } from './search/selection.ts';
-import { openCollector } from './sources/open.ts';
 
 function captureContext(archive: Archive): CaptureContext {
   const { database, store, ledger, clock, account } = archive;
@@ -37,6 +36,7 @@ export async function collect(
   source: SourceSettings,
   options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
 ): Promise<RunOutcome> {
+  const { collectSource } = await import('./capture/collect.ts');
   return collectSource(captureContext(archive), source, options);
 }
 
@@ -46,6 +46,7 @@ export async function checkSource(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<{ ok: boolean; findings: string[] }> {
+  const { openCollector } = await import('./sources/open.ts');
   await using collector = openCollector(source, { clock });
   try {
     const { account, findings } = await collector.check(signal);
@@ -247,6 +248,7 @@ export async function exportRecords(
     onRecord?: (n: number) => void;
   },
 ): Promise<ExportResult> {
+  const { exportBundle } = await import('./export/export.ts');
   const { signer } = archive;
   if (signer === null)
     throw new InputError('this machine holds no signing key', { hint: 'Export where keys/signing.key is.' });
