@@ -57,12 +57,19 @@ export async function checkSource(
   }
 }
 
+/** What was done until the signal came. */
+export interface ServeSummary {
+  readonly sources: number;
+  readonly runs: { readonly complete: number; readonly partial: number; readonly failed: number };
+}
+
 /** Runs every source on its schedule until the signal comes; a run under way ends its batch and closes with a report. */
 export async function serve(
   archive: Archive,
   signal: AbortSignal,
   say: (line: string) => void,
-): Promise<void> {
+): Promise<ServeSummary> {
+  const runs = { complete: 0, partial: 0, failed: 0 };
   const running = new Set<Promise<void>>();
   const scheduled = archive.settings.sources.filter((source) => source.schedule !== null);
   if (scheduled.length === 0)
@@ -79,6 +86,7 @@ export async function serve(
         const run = collect(archive, source, { signal })
           .then(async (outcome) => {
             await archive.checkpoint();
+            runs[outcome.status] += 1;
             say(
               `${source.id}: ${outcome.status}, ${outcome.captured} captured, ${outcome.changed} changed, ${outcome.missing} missing`,
             );
@@ -109,6 +117,7 @@ export async function serve(
     await Promise.all(running);
   }
   if (failures.length > 0) throw failures[0];
+  return { sources: scheduled.length, runs };
 }
 
 /** @throws InputError where the database is external: Muniment neither starts nor stops that, and has no superuser there */

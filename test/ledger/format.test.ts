@@ -37,7 +37,7 @@ test('digests and commitments are those of FORMAT.md section 1', () => {
   assert.equal(EMPTY_ROOT.toString('hex'), emptyTree);
 });
 
-test('entries of FORMAT.md section 2 are read, chained and written to the byte; a sealed body is padded as it says', () => {
+test('entries of FORMAT.md section 2 are read, chained and written to the byte; a sealed body is padded as it says', async () => {
   const { origin, entries, sealed } = vectors['2 entries'] as {
     origin: string;
     entries: { entry: string; leaf: string }[];
@@ -54,7 +54,7 @@ test('entries of FORMAT.md section 2 are read, chained and written to the byte; 
     assert.equal(prev.toString('hex'), entries[seq]?.leaf);
   }
   const chain = new ChainCheck(origin, [log.length]);
-  const { problems } = chain.take(
+  const { problems } = await chain.take(
     log.map((entry, seq) => ({ seq, entry, leaf: Buffer.from(entries[seq]?.leaf ?? '', 'hex') })),
   );
   assert.deepEqual(problems, []);

@@ -1,6 +1,6 @@
 // A real archive in a temporary home, with the embedded PostgreSQL and a directory store, collecting from the given platform.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -48,10 +48,23 @@ export async function testArchive(
   const archive = await openArchive(home, environment, systemClock);
   test.after(async () => {
     await archive[Symbol.asyncDispose]();
-    await stopEmbedded(home);
+    await removeHome(home);
     await rm(folder, { recursive: true, force: true });
   });
   return { home, archive };
+}
+
+/** Removes a home, and the database that root's server keeps elsewhere for one that it cannot reach. */
+export async function removeHome(home: string): Promise<void> {
+  await stopEmbedded(home);
+  const place = await readFile(join(home, 'postgres', 'location.json'), 'utf8').catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null;
+      throw error;
+    },
+  );
+  if (place !== null) await rm((JSON.parse(place) as { folder: string }).folder, { recursive: true });
+  await rm(home, { recursive: true, force: true });
 }
 
 export async function collectCity(archive: Archive) {
