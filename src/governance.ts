@@ -2,62 +2,112 @@
 
 import type { Settings } from './config.ts';
 import { type Archive, homePaths } from './context.ts';
-import { applyPolicy, policyInForce, recordFacts, unapplied } from './disposition/policy-in-force.ts';
+import type { Clock } from './core/clock.ts';
+import { InputError } from './core/errors.ts';
+import {
+  type Application,
+  type Applied,
+  applyPolicy,
+  policyInForce,
+  recordFacts,
+  unapplied,
+} from './disposition/policy-in-force.ts';
+import { checkPolicy, type Finding, findingOf } from './policy/check.ts';
 import { type Decision, decide } from './policy/decide.ts';
-import { checkPolicy, type Finding, parsePolicy, readPolicyFiles } from './policy/load.ts';
+import {
+  locatePolicy,
+  type PolicyFile,
+  readPolicyFiles,
+  readPolicyFolder,
+  unreadPaths,
+} from './policy/load.ts';
 import type { Hold } from './policy/schedule.ts';
 
-/** Checks the files of a home without an archive's database. @throws InputError on a file that cannot be read */
-export async function checkPolicyFiles(settings: Settings): Promise<{ files: number; findings: Finding[] }> {
-  const { policies } = homePaths(settings.home);
-  const files = await readPolicyFiles(policies);
-  const policy = parsePolicy(files, policies);
-  const sources = settings.sources.map((source) => source.id);
-  return {
-    files: files.length,
-    findings: checkPolicy(policy, { sources, hasFiscalYear: settings.archive.fiscalYear.length > 0 }),
-  };
+export type { Finding } from './policy/check.ts';
+
+export interface PolicyCheck {
+  readonly files: number;
+  readonly findings: readonly Finding[];
 }
 
-export async function putPolicyInForce(
-  archive: Archive,
-): Promise<{ schedules: number | null; holds: number | null }> {
-  const { policies } = homePaths(archive.settings.home);
-  const applied = await applyPolicy(
-    archive.database.db,
-    archive.ledger,
-    archive.account.id,
-    await readPolicyFiles(policies),
-    policies,
+/** Checks the files of a home without an archive's database. @throws InputError when a folder cannot be read */
+export async function checkPolicyFiles(settings: Settings, clock: Clock): Promise<PolicyCheck> {
+  const { files, findings } = await readAndCheck(settings, clock);
+  return { files: files.length, findings };
+}
+
+async function readAndCheck(
+  settings: Settings,
+  clock: Clock,
+): Promise<{ files: PolicyFile[]; findings: Finding[] }> {
+  const { policies } = homePaths(settings.home);
+  const unread = (await unreadPaths(policies)).map(
+    (where): Finding => ({
+      level: 'warning',
+      where,
+      message: 'it is not read: policy files end in .yaml and lie directly in schedules/ or holds/',
+      fix: 'Rename or move it, or take it away.',
+    }),
   );
+  const { files, problems } = await readPolicyFolder(policies);
+  const located = locatePolicy(files, policies);
+  const found = checkPolicy(located.policy, {
+    sources: settings.sources.map((source) => source.id),
+    platforms: [...new Set(settings.sources.map((source) => source.platform))],
+    hasFiscalYear: settings.archive.fiscalYear.length > 0,
+    today: todayIn(settings, clock),
+  });
+  const faults = [...problems, ...located.problems].map(findingOf);
+  return { files, findings: [...faults, ...found, ...unread] };
+}
+
+/** What `policy apply` did, and what is in force now. */
+export type PutInForce = Application & {
+  readonly inForce: Pick<Applied, 'schedules' | 'holds'>;
+  readonly warnings: readonly Finding[];
+};
+
+/** @throws InputError when the check finds an error: nothing is applied in part */
+export async function putPolicyInForce(archive: Archive): Promise<PutInForce> {
+  const { settings, clock, database, ledger, account } = archive;
+  const { files, findings } = await readAndCheck(settings, clock);
+  const errors = findings.filter((finding) => finding.level === 'error');
+  if (errors.length > 0) {
+    throw new InputError(errors.map(({ where, message }) => `${where}: ${message}`).join('\n'), {
+      hint: `${[...new Set(errors.map(({ fix }) => fix))].join(' ')} Nothing was applied.`,
+    });
+  }
+  const { policies } = homePaths(settings.home);
+  const application = await applyPolicy(database.db, ledger, account.id, files, policies);
   // What the policy before let go may be kept now: until the next renewal has looked, its locks count as due.
-  await archive.database.db
+  await database.db
     .updateTable('payload_locks')
     .set({ may_lapse: false })
     .where('may_lapse', '=', true)
     .execute();
   await archive.checkpoint();
-  return applied;
+  const { schedules, holds } = await policyInForce(database.db, Number.MAX_SAFE_INTEGER);
+  return { ...application, inForce: { schedules, holds }, warnings: findings };
 }
 
-/** What policy says of a record today. */
+function todayIn(settings: Settings, clock: Clock): Temporal.PlainDate {
+  return clock.now().toZonedDateTimeISO(settings.archive.timezone).toPlainDate();
+}
+
+/** What policy says of a record today. While the files are not what is in force, nothing is eligible. */
 export async function explainRecord(archive: Archive, record: string): Promise<Decision> {
   const { archive: civil, sources } = archive.settings;
   const { db } = archive.database;
-  const today = archive.clock.now().toZonedDateTimeISO(civil.timezone).toPlainDate();
   const { policy } = await policyInForce(db, Number.MAX_SAFE_INTEGER);
-  const decision = decide(
-    await recordFacts(db, record, Number.MAX_SAFE_INTEGER, sources),
-    policy,
-    today,
-    civil,
-  );
-  const differing = await unappliedParts(archive);
-  const told = differing.map(
-    (part) =>
-      `The files of ${part} differ from what is in force; nothing may be destroyed until \`muniment policy apply\`.`,
-  );
-  return { ...decision, reasons: [...decision.reasons, ...told] };
+  const facts = await recordFacts(db, record, Number.MAX_SAFE_INTEGER, sources);
+  const decision = decide(facts, policy, todayIn(archive.settings, archive.clock), civil);
+  const told = (await filesAgainstForce(archive)).map(({ sentence }) => sentence);
+  const mayGo = decision.decision === 'eligible' || decision.decision === 'review';
+  return {
+    ...decision,
+    decision: mayGo && told.length > 0 ? 'retain' : decision.decision,
+    reasons: [...decision.reasons, ...told],
+  };
 }
 
 /** A bundle's line on retention, as of a position. Holds never stand in it: a bundle goes to the public. */
@@ -85,11 +135,34 @@ export async function retentionLine(
   return `${series.code}, ${series.title} (${series.schedule} ${series.version}): ${kept}.`;
 }
 
-async function unappliedParts(archive: Archive): Promise<string[]> {
-  return unapplied(archive.database.db, await readPolicyFiles(homePaths(archive.settings.home).policies));
+/** How the files differ from what is in force. Files that cannot be read count as different. */
+async function filesAgainstForce(archive: Archive): Promise<{ ofHolds: boolean; sentence: string }[]> {
+  try {
+    const files = await readPolicyFiles(homePaths(archive.settings.home).policies);
+    return (await unapplied(archive.database.db, files)).map((part) => ({
+      ofHolds: part === 'holds',
+      sentence: `The files of ${part} differ from what is in force; nothing may be destroyed until \`muniment policy apply\`.`,
+    }));
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    return [
+      {
+        ofHolds: true,
+        sentence: `Policy files cannot be read, so nothing may be destroyed: ${error.message}`,
+      },
+    ];
+  }
 }
 
-export async function listHolds(archive: Archive): Promise<{ holds: Hold[]; unapplied: boolean }> {
+/** Holds in force. `unapplied`: their files say something else, or cannot be read; `told` says which. */
+export async function listHolds(
+  archive: Archive,
+): Promise<{ holds: Hold[]; unapplied: boolean; told: readonly string[] }> {
   const { policy } = await policyInForce(archive.database.db, Number.MAX_SAFE_INTEGER);
-  return { holds: [...policy.holds], unapplied: (await unappliedParts(archive)).includes('holds') };
+  const differing = (await filesAgainstForce(archive)).filter(({ ofHolds }) => ofHolds);
+  return {
+    holds: [...policy.holds],
+    unapplied: differing.length > 0,
+    told: differing.map(({ sentence }) => sentence),
+  };
 }

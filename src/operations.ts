@@ -1,9 +1,9 @@
 // What the interfaces call: each a whole piece of work on an opened archive. They bind the stages together and hold no rule of their own.
+// Stages that bring large libraries (parsers of feeds, PDF, S3) are imported when they are called: `muniment status` needs none of them.
 
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import cron from 'node-cron';
-import { collectSource } from './capture/collect.ts';
 import type { CaptureContext, RunCounts } from './capture/progress.ts';
 import type { RunOutcome } from './capture/run.ts';
 import { type Environment, readSettings, type Settings } from './config.ts';
@@ -15,7 +15,7 @@ import type { SourceSettings } from './core/settings.ts';
 import { addressOf } from './db/database.ts';
 import { letEmbeddedStay, stopEmbedded } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
-import { type ExportResult, exportBundle } from './export/export.ts';
+import type { ExportResult } from './export/export.ts';
 import { type BundleCheck, checkBundle, checkText } from './export/verify-bundle.ts';
 import { retentionLine } from './governance.ts';
 import { decodeEntry } from './ledger/entry.ts';
@@ -26,7 +26,6 @@ import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
 import { renewDaily } from './locks.ts';
 import { type SearchOptions, type SearchResult, search } from './search/search.ts';
 import type { Selection } from './search/selection.ts';
-import { openCollector } from './sources/open.ts';
 import { readProof, requireProof, StoreClaimError, statedLock } from './store/proof.ts';
 
 function captureContext(archive: Archive): CaptureContext {
@@ -57,6 +56,7 @@ export async function collect(
   },
 ): Promise<RunOutcome> {
   await requireStore(archive, options);
+  const { collectSource } = await import('./capture/collect.ts');
   return collectSource(captureContext(archive), source, options);
 }
 
@@ -66,6 +66,7 @@ export async function checkSource(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<{ ok: boolean; findings: string[] }> {
+  const { openCollector } = await import('./sources/open.ts');
   await using collector = openCollector(source, { clock });
   try {
     const { account, findings } = await collector.check(signal);
@@ -76,13 +77,24 @@ export async function checkSource(
   }
 }
 
+/** What was done until the signal came. */
+export interface ServeSummary {
+  readonly sources: number;
+  readonly runs: { readonly complete: number; readonly partial: number; readonly failed: number };
+}
+
 /**
  * Runs every source on its schedule until the signal comes; a run under way ends its batch and closes with a report.
  * @throws StoreClaimError when the store does not do what muniment.yaml claims of it: before it starts, or when a later trial shows it
  */
-export async function serve(archive: Archive, stop: AbortSignal, say: (line: string) => void): Promise<void> {
+export async function serve(
+  archive: Archive,
+  stop: AbortSignal,
+  say: (line: string) => void,
+): Promise<ServeSummary> {
   const refused = new AbortController();
   const signal = AbortSignal.any([stop, refused.signal]);
+  const runs = { complete: 0, partial: 0, failed: 0 };
   const running = new Set<Promise<void>>();
   const scheduled = archive.settings.sources.filter((source) => source.schedule !== null);
   if (scheduled.length === 0)
@@ -100,6 +112,7 @@ export async function serve(archive: Archive, stop: AbortSignal, say: (line: str
         const run = collect(archive, source, { signal, onNote: say })
           .then(async (outcome) => {
             await archive.checkpoint();
+            runs[outcome.status] += 1;
             say(
               `${source.id}: ${outcome.status}, ${outcome.captured} captured, ${outcome.changed} changed, ${outcome.missing} missing`,
             );
@@ -134,6 +147,7 @@ export async function serve(archive: Archive, stop: AbortSignal, say: (line: str
     await Promise.all([...running, renewal]);
   }
   if (failures.length > 0) throw failures[0];
+  return { sources: scheduled.length, runs };
 }
 
 /** @throws InputError where the database is external: Muniment neither starts nor stops that, and has no superuser there */
@@ -273,6 +287,7 @@ export async function exportRecords(
     onRecord?: (n: number) => void;
   },
 ): Promise<ExportResult> {
+  const { exportBundle } = await import('./export/export.ts');
   const { signer } = archive;
   if (signer === null)
     throw new InputError('this machine holds no signing key', { hint: 'Export where keys/signing.key is.' });

@@ -15,6 +15,7 @@ import type { RunReportHead } from '../ledger/documents.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import { CollectError } from '../sources/collect-error.ts';
 import type { Collector, CollectorEvent, Problem } from '../sources/collector.ts';
+import { noteBegun, noteEnded, TAKE_RUN_LOCK } from './begun.ts';
 import { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
 import { lookUpUnseen } from './missing.ts';
@@ -60,10 +61,7 @@ export async function captureSource(
     broken = error;
   });
   try {
-    const { rows } = await lock.query<{ got: boolean }>(
-      "SELECT pg_try_advisory_lock(7302, ('x' || substr(md5($1), 1, 8))::bit(32)::int) AS got",
-      [source.id],
-    );
+    const { rows } = await lock.query<{ got: boolean }>(TAKE_RUN_LOCK, [source.id]);
     if (rows[0]?.got !== true) return busy(source, `another run of ${source.name} is going on`);
     if (!(await shareStore(lock)))
       return busy(source, "objects of the archive's store are being moved or removed");
@@ -127,6 +125,7 @@ async function runLocked(
   };
   await mkdir(run.spool, { recursive: true });
   try {
+    const interruptedBefore = await noteBegun(context, run, startedAt);
     const state = await context.database.db
       .selectFrom('source_states')
       .select('state')
@@ -172,6 +171,8 @@ async function runLocked(
         : run.requests > 0 && (ended || run.counts.seen > 0)
           ? 'partial'
           : 'failed';
+    // Told, but no fault of this run: it does not make it partial.
+    const errors = [...(interruptedBefore === null ? [] : [interruptedBefore]), ...run.errors];
     const head: RunReportHead = {
       v: 'muniment/v1/run',
       run: id,
@@ -185,10 +186,10 @@ async function runLocked(
       bytes: run.bytes,
       reported,
       counts: { ...run.counts },
-      errors: run.errors.map((e) => ({ ...e })),
+      errors: errors.map((e) => ({ ...e })),
     };
     await finish(context, run, head, status === 'complete' && end !== null ? end.state : undefined);
-    return outcomeOf(source, id, status, run.counts, run.errors);
+    return outcomeOf(source, id, status, run.counts, errors);
   } finally {
     await rm(run.spool, { recursive: true, force: true });
   }
@@ -234,6 +235,7 @@ async function finish(
       { quarantined: run.quarantined, facts: (commitment) => known(facts, commitment) },
     );
     await recordVersions(batch.tx, context.store.identity, facts.values());
+    batch.afterwards(() => noteEnded(batch.tx, run.id));
     if (state !== undefined) {
       await batch.tx
         .insertInto('source_states')

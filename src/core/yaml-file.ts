@@ -2,6 +2,7 @@
 // `file:line:column` and a way to mend it; a file with any fault gives no value at all.
 
 import { isUtf8 } from 'node:buffer';
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import {
   type Document,
@@ -64,7 +65,8 @@ export async function readYamlText(path: string, shownAs: string = path): Promis
     new YamlFileError([{ file: shownAs, ...place, message, hint }]);
   let file: FileHandle;
   try {
-    file = await open(path, 'r');
+    // A pipe with no writer would keep the reader waiting for ever.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'ENOENT')

@@ -157,6 +157,12 @@ export interface Records {
   kind: string;
 }
 
+export interface RunsBegun {
+  source_id: string;
+  run_id: string;
+  started_at: string;
+}
+
 export interface Sightings {
   record_id: string;
   source_id: string;
@@ -226,6 +232,7 @@ export interface DB {
   record_sources: RecordSources;
   record_states: RecordStates;
   records: Records;
+  runs_begun: RunsBegun;
   sightings: Sightings;
   snapshots: Snapshots;
   source_states: SourceStates;

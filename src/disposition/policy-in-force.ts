@@ -3,13 +3,14 @@
 
 import { sql } from 'kysely';
 import { canonicalText, type Json } from '../core/canonical.ts';
-import { InputError } from '../core/errors.ts';
+import { InputError, RefusedError } from '../core/errors.ts';
 import type { SourceSettings } from '../core/settings.ts';
 import type { ItemKind, VouchedBy } from '../core/vocabulary.ts';
 import type { Database } from '../db/database.ts';
 import type { Ledger } from '../ledger/append.ts';
 import type { Policy, RecordFacts } from '../policy/decide.ts';
 import { type PolicyFile, parsePolicy } from '../policy/load.ts';
+import type { Hold, Schedule } from '../policy/schedule.ts';
 
 const KINDS = { schedules: 'policy.schedules', holds: 'policy.holds' } as const;
 
@@ -21,23 +22,31 @@ async function appliedBody(
   db: Database,
   kind: string,
   size: number,
-): Promise<{ seq: number; text: string } | null> {
+): Promise<{ seq: number; commitment: string; text: string } | null> {
   const row = await db
-    .selectFrom('entry_bodies')
-    .select(['seq', 'body'])
-    .where('kind', '=', kind)
-    .where('seq', '<', size)
-    .orderBy('seq', 'desc')
+    .selectFrom('entry_bodies as b')
+    .innerJoin('ledger_entries as e', 'e.seq', 'b.seq')
+    .select(['b.seq', 'b.body', 'e.entry'])
+    .where('b.kind', '=', kind)
+    .where('b.seq', '<', size)
+    .orderBy('b.seq', 'desc')
     .limit(1)
     .executeTakeFirst();
-  return row === undefined ? null : { seq: row.seq, text: row.body.toString('utf8').trimEnd() };
+  if (row === undefined) return null;
+  const { body } = JSON.parse(row.entry.toString('utf8')) as { body: string };
+  return { seq: row.seq, commitment: body, text: row.body.toString('utf8').trimEnd() };
 }
 
 export interface Applied {
   readonly policy: Policy;
-  /** Positions of the entries that applied schedules and holds; null where none did. */
-  readonly schedules: number | null;
-  readonly holds: number | null;
+  /** The entries that applied schedules and holds: position and the body commitment there; null where none did. */
+  readonly schedules: AppliedBy | null;
+  readonly holds: AppliedBy | null;
+}
+
+export interface AppliedBy {
+  readonly seq: number;
+  readonly commitment: string;
 }
 
 /** @returns the policy in force as of a ledger position */
@@ -49,9 +58,13 @@ export async function policyInForce(db: Database, size: number): Promise<Applied
   );
   return {
     policy: parsePolicy(files, 'the applied policy: '),
-    schedules: schedules?.seq ?? null,
-    holds: holds?.seq ?? null,
+    schedules: appliedBy(schedules),
+    holds: appliedBy(holds),
   };
+}
+
+function appliedBy(body: AppliedBy | null): AppliedBy | null {
+  return body === null ? null : { seq: body.seq, commitment: body.commitment };
 }
 
 /** @returns which of schedules and holds differ, as files, from what is applied */
@@ -72,10 +85,23 @@ function bodyOf(files: readonly PolicyFile[]): string {
   return canonicalText({ files: files.map(({ path, text }) => ({ path, text })) } as Json);
 }
 
+export interface PolicyChange {
+  readonly part: 'schedule' | 'hold';
+  readonly id: string;
+  readonly change: 'added' | 'changed' | 'released' | 'removed';
+}
+
+/** What an application of the files did. */
+export interface Application {
+  /** Positions of the entries that it wrote; null for a part that stands already as it is in the files. */
+  readonly schedules: number | null;
+  readonly holds: number | null;
+  readonly changes: readonly PolicyChange[];
+}
+
 /**
  * Puts the files in force. A hold that was applied and whose file vanished stays until a release in its file is applied.
- * @returns the positions of the entries, null for a part that did not change
- * @throws InputError on a bad file, or when an applied, unreleased hold has no file
+ * @throws InputError on a bad file, RefusedError when an applied, unreleased hold has no file: nothing is applied then
  */
 export async function applyPolicy(
   db: Database,
@@ -83,23 +109,14 @@ export async function applyPolicy(
   actor: string,
   files: readonly PolicyFile[],
   folder: string,
-): Promise<{ schedules: number | null; holds: number | null }> {
+): Promise<Application> {
   const wanted = parsePolicy(files, folder);
-  const { policy } = await policyInForce(db, Number.MAX_SAFE_INTEGER);
-  const lost = policy.holds.filter(
-    (hold) => hold.released === undefined && !wanted.holds.some((other) => other.id === hold.id),
-  );
-  if (lost.length > 0) {
-    throw new InputError(
-      `the file of hold ${lost.map((hold) => hold.id).join(', ')} is gone, and removing a file does not release a hold`,
-      {
-        hint: 'Bring the file back; to release the hold, write `released:` with by, at and reason in it, and apply that.',
-      },
-    );
-  }
-  const changed = await unapplied(db, files);
-  if (changed.length === 0) return { schedules: null, holds: null };
+  if ((await unapplied(db, files)).length === 0) return { schedules: null, holds: null, changes: [] };
   return ledger.write(actor, async (batch) => {
+    // Asked again under the sequencer's lock: two who apply the same files enter them once.
+    const changed = await unapplied(batch.tx, files);
+    const { policy } = await policyInForce(batch.tx, Number.MAX_SAFE_INTEGER);
+    refuseLostHolds(policy, wanted);
     const enter = (room: 'schedules' | 'holds'): number | null => {
       if (!changed.includes(room)) return null;
       const body = JSON.parse(bodyOf(part(files, room))) as Json;
@@ -110,8 +127,46 @@ export async function applyPolicy(
         body,
       );
     };
-    return { schedules: enter('schedules'), holds: enter('holds') };
+    return {
+      schedules: enter('schedules'),
+      holds: enter('holds'),
+      changes: [
+        ...changesOf('schedule', policy.schedules, wanted.schedules),
+        ...changesOf('hold', policy.holds, wanted.holds),
+      ],
+    };
   });
+}
+
+function refuseLostHolds(inForce: Policy, wanted: Policy): void {
+  const lost = inForce.holds.filter(
+    (hold) => hold.released === undefined && !wanted.holds.some((other) => other.id === hold.id),
+  );
+  if (lost.length === 0) return;
+  throw new RefusedError(
+    `the file of hold ${lost.map((hold) => hold.id).join(', ')} is gone, and removing a file does not release a hold`,
+    {
+      hint: 'Bring the file back; to release the hold, write `released:` with by, at and reason in it, and apply that.',
+    },
+  );
+}
+
+/** By id: a file that was only renamed or commented changes nothing in what is decided. */
+function changesOf(
+  part: PolicyChange['part'],
+  before: readonly (Schedule | Hold)[],
+  after: readonly (Schedule | Hold)[],
+): PolicyChange[] {
+  const isReleased = (one: Schedule | Hold): boolean => 'released' in one && one.released !== undefined;
+  const added = after.flatMap((one): PolicyChange[] => {
+    const former = before.find((other) => other.id === one.id);
+    if (former === undefined) return [{ part, id: one.id, change: 'added' }];
+    if (canonicalText(former as unknown as Json) === canonicalText(one as unknown as Json)) return [];
+    const change = isReleased(one) && !isReleased(former) ? 'released' : 'changed';
+    return [{ part, id: one.id, change }];
+  });
+  const removed = before.filter((one) => !after.some((other) => other.id === one.id));
+  return [...added, ...removed.map(({ id }): PolicyChange => ({ part, id, change: 'removed' }))];
 }
 
 /** @returns what policy must know of a record as of a position. @throws InputError when there is no such record */

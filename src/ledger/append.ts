@@ -7,7 +7,7 @@ import { type Clock, instantText } from '../core/clock.ts';
 import { bodyCommitment, newSalt } from '../core/digest.ts';
 import { RefusedError, VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
-import { type Entry, type EntryDraft, encodeEntry, genesis } from './entry.ts';
+import { type Entry, type EntryDraft, encodeEntry, genesis, sealedBody } from './entry.ts';
 import {
   PROJECTED_TABLES,
   type ProjectedRow,
@@ -18,7 +18,6 @@ import {
 import { leafHash, RightEdge } from './tree.ts';
 
 const ROWS_PER_INSERT = 500;
-const SEALED_BLOCK = 1024;
 
 export interface Head {
   readonly size: number;
@@ -161,14 +160,7 @@ class BatchWriter implements Batch {
 
   addWithBody(draft: BodiedDraft, kind: string, body: Json): number {
     const salt = newSalt();
-    let bytes = canonicalBytes(body);
-    if (draft.type === 'sealed') {
-      // A fixed step of length: the size of a hold or a request must not show either.
-      bytes = Buffer.concat([
-        bytes,
-        Buffer.alloc((SEALED_BLOCK - (bytes.length % SEALED_BLOCK)) % SEALED_BLOCK, ' '),
-      ]);
-    }
+    const bytes = draft.type === 'sealed' ? sealedBody(body) : canonicalBytes(body);
     const seq = this.add({ ...draft, body: bodyCommitment(salt, bytes) } as EntryDraft);
     this.#bodies.push({ seq, kind, salt, body: bytes });
     return seq;

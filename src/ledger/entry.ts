@@ -10,6 +10,7 @@ import { MISSING_STATES } from '../core/vocabulary.ts';
 import { type FieldForm, fits, type Layout, layoutOf } from './layout.ts';
 
 export const ENTRY_LIMIT = 65_535;
+const SEALED_BLOCK = 1024;
 const DEPTH_LIMIT = 3;
 
 const id = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
@@ -147,6 +148,13 @@ export function genesis(origin: string): Buffer {
 /** @returns what marks an object in a store as of the archive of this origin; two archives may share a bucket */
 export function archiveMark(origin: string): string {
   return genesis(origin).toString('hex').slice(0, 16);
+}
+
+/** @returns the body of a `sealed` entry, in a fixed step of length: the size of a hold or a request must not show either */
+export function sealedBody(body: Json): Buffer {
+  const bytes = canonicalBytes(body);
+  const missing = (SEALED_BLOCK - (bytes.length % SEALED_BLOCK)) % SEALED_BLOCK;
+  return Buffer.concat([bytes, Buffer.alloc(missing, ' ')]);
 }
 
 /** @returns the entry's bytes. @throws TypeError when it is not of its type's shape or too long: a mistake in our own code */

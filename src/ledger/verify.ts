@@ -14,7 +14,7 @@ import {
   type SnapshotDocument,
   snapshotDocument,
 } from './documents.ts';
-import { decodeEntry, type Entry } from './entry.ts';
+import { archiveMark, decodeEntry, type Entry } from './entry.ts';
 import {
   ERASED_COLUMNS,
   type PayloadFacts,
@@ -121,6 +121,17 @@ const CONCURRENCY = 8;
 export async function verifyArchive(reader: ArchiveReader, options: VerifyOptions): Promise<VerifyResult> {
   return new ArchiveVerification(reader, options).run();
 }
+
+/** What entry and document say of a payload, and so its object must. */
+interface Description {
+  readonly role: string;
+  readonly contentType: string;
+}
+
+const DOCUMENT = { role: 'document', contentType: 'application/json' } as const;
+const OBSERVATION = { role: 'observation', contentType: 'application/json' } as const;
+const REPORT = { role: 'report', contentType: 'application/jsonl' } as const;
+const QUARANTINE = { role: 'quarantine', contentType: 'application/octet-stream' } as const;
 
 interface ReadPayload {
   readonly state: 'intact' | 'destroyed' | 'missing' | 'altered' | 'unreadable';
@@ -326,10 +337,10 @@ class ArchiveVerification {
     if (entry === null) return;
     const record = 'record' in entry ? entry.record : null;
     const payloads = new Map<string, ReadPayload>();
-    const read = async (commitment: string): Promise<ReadPayload> => {
+    const read = async (commitment: string, description: Description): Promise<ReadPayload> => {
       const known = payloads.get(commitment);
       if (known !== undefined) return known;
-      const result = await this.#readPayload(commitment, seq, record, destroyed, entry);
+      const result = await this.#readPayload(commitment, description, record, destroyed, entry);
       payloads.set(commitment, result);
       return result;
     };
@@ -338,7 +349,7 @@ class ArchiveVerification {
     let quarantined: ReadPayload['quarantined'] = [];
     let whole = true;
     if (entry.type === 'item.captured') {
-      const own = await read(entry.document);
+      const own = await read(entry.document, DOCUMENT);
       whole = own.state === 'intact';
       if (own.bytes !== null && whole) {
         document = this.#parse(snapshotDocument, own.bytes, seq, record) as SnapshotDocument | undefined;
@@ -346,14 +357,16 @@ class ArchiveVerification {
         if (document !== undefined) {
           this.#checkDisclosure(entry, own.bytes, seed);
           this.#compareDocument(entry, document);
-          await read(document.slice.commitment);
-          for (const media of document.media) {
-            if (media.commitment !== null && media.since === document.version) await read(media.commitment);
+          const { slice } = document;
+          await read(slice.commitment, { role: 'slice', contentType: slice.mediaType });
+          for (const { commitment, since, mediaType } of document.media) {
+            if (commitment !== null && since === document.version)
+              await read(commitment, { role: 'media', contentType: mediaType ?? '' });
           }
         } else whole = false;
       }
     } else if (entry.type === 'item.missing' || entry.type === 'item.restored') {
-      const own = await read(entry.document);
+      const own = await read(entry.document, OBSERVATION);
       whole = own.state === 'intact';
       if (own.bytes !== null && whole) {
         const parsed = this.#parse(observationDocument, own.bytes, seq, record) as
@@ -369,16 +382,19 @@ class ArchiveVerification {
               record,
               'the observation document belongs to another record',
             );
-          if (parsed.answer !== null) await read(parsed.answer.commitment);
+          if (parsed.answer !== null) {
+            const { commitment, mediaType } = parsed.answer;
+            await read(commitment, { role: 'answer', contentType: mediaType });
+          }
         }
       }
     } else if (entry.type === 'payload.destroyed') {
       await this.#checkDestruction(entry);
     } else if (entry.type === 'run.finished') {
-      const own = await read(entry.report);
+      const own = await read(entry.report, REPORT);
       whole = own.state === 'intact';
       quarantined = own.quarantined;
-      for (const q of quarantined) await read(q.commitment);
+      for (const q of quarantined) await read(q.commitment, QUARANTINE);
     }
     if (whole && [...payloads.values()].every((p) => p.facts !== null)) {
       const expected = projectEntry(entry, {
@@ -589,11 +605,12 @@ class ArchiveVerification {
 
   async #readPayload(
     commitment: string,
-    seq: number,
+    description: Description,
     record: string | null,
     destroyed: ReadonlyMap<string, number>,
     entry: Entry,
   ): Promise<ReadPayload> {
+    const { seq } = entry;
     const nothing = { facts: null, metadata: null, bytes: null, quarantined: [] };
     const destruction = destroyed.get(commitment);
     if (destruction !== undefined && !(await this.#isDestruction(destruction, commitment))) {
@@ -608,13 +625,20 @@ class ArchiveVerification {
       return { ...nothing, state: 'destroyed' };
     }
     try {
-      const isReport = entry.type === 'run.finished';
-      let read = await this.#read(commitment, isReport);
+      let read = await this.#read(commitment, description);
       // Once more, before the store is blamed for what may have happened on the way.
-      if (read.commitment !== commitment) read = await this.#read(commitment, isReport);
+      if (read.commitment !== commitment) read = await this.#read(commitment, description);
       if (read.commitment === commitment) {
-        this.#payloads.intact += 1;
-        return { state: 'intact', ...read };
+        const fault = descriptionFault(description, entry, read);
+        if (fault === null) this.#payloads.intact += 1;
+        else {
+          this.#payloads.altered += 1;
+          this.#problem('payload-altered', seq, record, `payload ${commitment} is stored with ${fault}`);
+        }
+        // The bytes are those committed to, so rows are compared all the same: with what the document says, not with the object.
+        const facts = { ...read.facts, contentType: description.contentType };
+        const { metadata, bytes, quarantined } = read;
+        return { state: 'intact', facts, metadata, bytes, quarantined };
       }
     } catch (error) {
       if (error instanceof ObjectNotFoundError) {
@@ -648,14 +672,24 @@ class ArchiveVerification {
     return { ...nothing, state: 'altered' };
   }
 
-  async #read(commitment: string, isReport: boolean) {
+  async #read(commitment: string, description: Description) {
     const object = await this.#reader.object(commitment);
     const { metadata, contentType } = object;
-    const keep = !isReport && contentType === 'application/json';
-    const { digest, length, bytes, quarantined } = await consume(object.body, keep, isReport);
+    const { digest, length, bytes, quarantined } = await consume(
+      object.body,
+      description === DOCUMENT || description === OBSERVATION,
+      description === REPORT,
+    );
     const salt = Buffer.from(metadata.salt ?? '', 'hex');
     const facts = { salt, sha256: digest.toString('hex'), length, contentType };
-    return { commitment: payloadCommitment(salt, digest), facts, metadata, bytes, quarantined };
+    return {
+      commitment: payloadCommitment(salt, digest),
+      facts,
+      metadata,
+      contentType,
+      bytes,
+      quarantined,
+    };
   }
 
   /** What stands in front of a payload changes nothing that we read, but somebody put it there. */
@@ -828,6 +862,27 @@ async function consume(
     bytes: keep && length <= DOCUMENT_LIMIT ? Buffer.concat(chunks) : null,
     quarantined,
   };
+}
+
+/** @returns what an object is said to be and is not, or null. The commitment covers its bytes alone. */
+function descriptionFault(
+  description: Description,
+  entry: Entry,
+  object: { contentType: string; metadata: Readonly<Record<string, string>> },
+): string | null {
+  const wanted: Readonly<Record<string, string | undefined>> = {
+    role: description.role,
+    archive: archiveMark(entry.origin),
+    record: 'record' in entry ? entry.record : undefined,
+    run: entry.type === 'run.finished' ? entry.run : undefined,
+  };
+  if (object.contentType !== description.contentType)
+    return `the content type ${object.contentType}, its document says ${description.contentType}`;
+  for (const [name, value] of Object.entries(wanted)) {
+    if (object.metadata[name] !== value)
+      return `the ${name} ${object.metadata[name] ?? '(none)'} instead of ${value ?? '(none)'}`;
+  }
+  return null;
 }
 
 /** @returns the first column in which a stored row is not as it must be, or null */

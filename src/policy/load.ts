@@ -4,9 +4,17 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InputError } from '../core/errors.ts';
-import { parseYaml, readYamlText } from '../core/yaml-file.ts';
+import {
+  parseYaml,
+  readYamlText,
+  type YamlDocument,
+  YamlFileError,
+  type YamlProblem,
+} from '../core/yaml-file.ts';
 import type { Policy } from './decide.ts';
-import { holdSchema, scheduleSchema } from './schedule.ts';
+import { type Hold, holdSchema, type Schedule, scheduleSchema } from './schedule.ts';
+
+const ROOMS = ['holds', 'schedules'] as const;
 
 export interface PolicyFile {
   /** Below the policies folder, with forward slashes: `schedules/city.yaml`. */
@@ -14,105 +22,120 @@ export interface PolicyFile {
   readonly text: string;
 }
 
-/** @returns the files as they stand, sorted by path. @throws InputError on one that cannot be read */
-export async function readPolicyFiles(folder: string): Promise<PolicyFile[]> {
+/** A file's content, and where in the file each value stands. */
+export type Located<T> = YamlDocument<T> & {
+  /** As messages name the file. */
+  readonly file: string;
+};
+
+export interface LocatedPolicy {
+  readonly schedules: readonly Located<Schedule>[];
+  readonly holds: readonly Located<Hold>[];
+}
+
+/** @returns the files as they stand, sorted by path, and what is wrong with those that cannot be read */
+export async function readPolicyFolder(
+  folder: string,
+): Promise<{ files: PolicyFile[]; problems: YamlProblem[] }> {
   const files: PolicyFile[] = [];
-  for (const room of ['holds', 'schedules']) {
-    for (const name of (await namesIn(join(folder, room))).sort()) {
-      if (/\.ya?ml$/.test(name))
+  const problems: YamlProblem[] = [];
+  for (const room of ROOMS) {
+    for (const name of (await namesIn(join(folder, room))).filter(isPolicyName)) {
+      try {
         files.push({ path: `${room}/${name}`, text: await readYamlText(join(folder, room, name)) });
+      } catch (error) {
+        problems.push(...problemsOf(error));
+      }
     }
   }
+  return { files, problems };
+}
+
+/** @returns the files as they stand, sorted by path. @throws YamlFileError with every file that cannot be read */
+export async function readPolicyFiles(folder: string): Promise<PolicyFile[]> {
+  const { files, problems } = await readPolicyFolder(folder);
+  if (problems.length > 0) throw new YamlFileError(problems);
   return files;
+}
+
+/** @returns paths of what lies beside the policy files and is none of them: perhaps a hold that somebody misnamed */
+export async function unreadPaths(folder: string): Promise<string[]> {
+  const paths: string[] = [];
+  for (const room of ROOMS) {
+    for (const name of await namesIn(join(folder, room))) {
+      if (!isPolicyName(name) && !name.startsWith('.') && !/^readme/i.test(name))
+        paths.push(join(folder, room, name));
+    }
+  }
+  return paths;
+}
+
+/** Editors' lock files (`.#city.yaml`) come and go beside a file that is being written. */
+function isPolicyName(name: string): boolean {
+  return /\.ya?ml$/i.test(name) && !name.startsWith('.#');
 }
 
 async function namesIn(folder: string): Promise<string[]> {
   try {
-    return await readdir(folder);
+    return (await readdir(folder)).sort();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw new InputError(`${folder} cannot be read: ${(error as Error).message}`, {
-      hint: 'Mend its permissions; until then nothing may be destroyed.',
+      hint: 'It must be a folder that this user may read; until then nothing may be destroyed.',
       cause: error,
     });
   }
 }
 
-/** @param folder stands in messages. @throws InputError with file:line:column */
-export function parsePolicy(files: readonly PolicyFile[], folder: string): Policy {
-  const schedules = [];
-  const holds = [];
-  const seen = new Map<string, string>();
+function problemsOf(error: unknown): readonly YamlProblem[] {
+  if (error instanceof YamlFileError) return error.problems;
+  throw error;
+}
+
+/** @param folder stands in messages. @returns what the good files say, and every fault of the others */
+export function locatePolicy(
+  files: readonly PolicyFile[],
+  folder: string,
+): { policy: LocatedPolicy; problems: YamlProblem[] } {
+  const schedules: Located<Schedule>[] = [];
+  const holds: Located<Hold>[] = [];
+  const problems: YamlProblem[] = [];
   for (const { path, text } of files) {
-    const shown = join(folder, path);
-    const one = path.startsWith('schedules/')
-      ? parseYaml(text, shown, scheduleSchema)
-      : parseYaml(text, shown, holdSchema);
-    const key = `${path.split('/')[0]} ${one.value.id}`;
-    const before = seen.get(key);
-    if (before !== undefined) {
-      const { line, column } = one.place(['id']);
-      throw new InputError(`${shown}:${line}:${column}: the id ${one.value.id} stands already in ${before}`, {
+    const file = join(folder, path);
+    try {
+      if (path.startsWith('schedules/')) schedules.push({ ...parseYaml(text, file, scheduleSchema), file });
+      else holds.push({ ...parseYaml(text, file, holdSchema), file });
+    } catch (error) {
+      problems.push(...problemsOf(error));
+    }
+  }
+  problems.push(...repeatedIds(schedules), ...repeatedIds(holds));
+  return { policy: { schedules, holds }, problems };
+}
+
+function repeatedIds(documents: readonly Located<{ id: string }>[]): YamlProblem[] {
+  const seen = new Map<string, string>();
+  return documents.flatMap(({ value, file, place }) => {
+    const before = seen.get(value.id);
+    seen.set(value.id, before ?? file);
+    if (before === undefined) return [];
+    return [
+      {
+        file,
+        ...place(['id']),
+        message: `the id ${value.id} stands already in ${before}`,
         hint: 'Give each file an id of its own.',
-      });
-    }
-    seen.set(key, shown);
-    if ('series' in one.value) schedules.push(one.value);
-    else holds.push(one.value);
-  }
-  return { schedules, holds };
+      },
+    ];
+  });
 }
 
-export interface Finding {
-  readonly level: 'error' | 'warning';
-  readonly where: string;
-  readonly message: string;
-  readonly fix: string;
-}
-
-/** What is readable but will not do what its author meant. */
-export function checkPolicy(
-  policy: Policy,
-  archive: { sources: readonly string[]; hasFiscalYear: boolean },
-): Finding[] {
-  const findings: Finding[] = [];
-  for (const schedule of policy.schedules) {
-    if (!schedule.adopted) {
-      findings.push({
-        level: 'warning',
-        where: schedule.id,
-        message: 'it is not adopted, so it authorises nothing',
-        fix: 'After the adoption set adopted, adoptedBy and adoptedOn.',
-      });
-    }
-    const codes = schedule.series.map((series) => series.code);
-    for (const [index, series] of schedule.series.entries()) {
-      const where = `${schedule.id} ${series.code}`;
-      if (codes.indexOf(series.code) !== index)
-        findings.push({
-          level: 'error',
-          where,
-          message: 'the code stands twice',
-          fix: 'Give each series a code of its own.',
-        });
-      for (const source of series.match.sources ?? []) {
-        if (!archive.sources.includes(source))
-          findings.push({
-            level: 'warning',
-            where,
-            message: `no source is called ${source}`,
-            fix: 'Write the id of a source in muniment.yaml.',
-          });
-      }
-      if (series.cutoff === 'fiscal-year-end' && !archive.hasFiscalYear) {
-        findings.push({
-          level: 'error',
-          where,
-          message: 'a fiscal cutoff needs the table of fiscal years',
-          fix: 'Add archive.fiscalYear to muniment.yaml.',
-        });
-      }
-    }
-  }
-  return findings;
+/** What the files say, without places. @throws YamlFileError with every fault of every file */
+export function parsePolicy(files: readonly PolicyFile[], folder: string): Policy {
+  const { policy, problems } = locatePolicy(files, folder);
+  if (problems.length > 0) throw new YamlFileError(problems);
+  return {
+    schedules: policy.schedules.map(({ value }) => value),
+    holds: policy.holds.map(({ value }) => value),
+  };
 }

@@ -44,7 +44,10 @@ const series = z.strictObject({
   cutoff: z.enum(['none', 'month-end', 'calendar-year-end', 'fiscal-year-end']).default('none'),
   period: z
     .string()
-    .regex(/^P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?$/, 'must be an ISO 8601 period, such as P2Y')
+    .regex(
+      /^P(?=\d)(\d{1,4}Y)?(\d{1,5}M)?(\d{1,5}W)?(\d{1,6}D)?$/,
+      'must be an ISO 8601 period of years, months, weeks or days, such as P2Y',
+    )
     .optional(),
   disposition: z.enum(['destroy', 'transfer', 'permanent', 'review']),
   notes: z.string().optional(),

@@ -6,7 +6,6 @@ import type { StoreSettings } from '../core/settings.ts';
 import { openDirectoryStore } from './directory.ts';
 import { storeFolders } from './disk.ts';
 import type { ObjectStore } from './objects.ts';
-import { openS3Store } from './s3.ts';
 import type { S3Credentials } from './s3-bucket.ts';
 
 export interface OpenStoreOptions {
@@ -23,6 +22,8 @@ export async function openStore(
   { clock, credentials, create = false }: OpenStoreOptions,
 ): Promise<ObjectStore> {
   if (settings.provider === 's3') {
+    // Its SDK is large, and most archives keep a directory.
+    const { openS3Store } = await import('./s3.ts');
     return openS3Store({ ...settings, clock, ...(credentials ? { credentials } : {}) });
   }
   storeFolders(settings.path, { create, complete: create });

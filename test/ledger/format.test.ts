@@ -6,8 +6,18 @@ import { test } from 'node:test';
 import { canonicalText } from '../../src/core/canonical.ts';
 import { bodyCommitment, payloadCommitment, sha256 } from '../../src/core/digest.ts';
 import { VerificationError } from '../../src/core/errors.ts';
+import { ChainCheck } from '../../src/ledger/chain.ts';
 import { leafBytes, textRuns } from '../../src/ledger/disclosure.ts';
-import { decodeEntry, genesis } from '../../src/ledger/entry.ts';
+import { decodeEntry, type Entry, encodeEntry, genesis, sealedBody } from '../../src/ledger/entry.ts';
+import {
+  checkpointText,
+  openNote,
+  parseCheckpoint,
+  parseSigningKey,
+  parseVerifierKey,
+  signNote,
+} from '../../src/ledger/note.ts';
+import { encodeReceipt, verifyReceipt } from '../../src/ledger/receipt.ts';
 import {
   EMPTY_ROOT,
   inclusionProof,
@@ -25,6 +35,62 @@ test('digests and commitments are those of FORMAT.md section 1', () => {
   assert.equal(payloadCommitment(Buffer.from(payload.salt, 'hex'), sha256(payload.text)), payload.commitment);
   assert.equal(bodyCommitment(Buffer.from(body.salt, 'hex'), Buffer.from(body.text)), body.commitment);
   assert.equal(EMPTY_ROOT.toString('hex'), emptyTree);
+});
+
+test('entries of FORMAT.md section 2 are read, chained and written to the byte; a sealed body is padded as it says', async () => {
+  const { origin, entries, sealed } = vectors['2 entries'] as {
+    origin: string;
+    entries: { entry: string; leaf: string }[];
+    sealed: { seq: number; salt: string; json: string; paddedLength: number; commitment: string };
+  };
+  const log = entries.map(({ entry }) => Buffer.from(entry));
+  let prev = genesis(origin);
+  for (const [seq, bytes] of log.entries()) {
+    const { known, entry } = decodeEntry(bytes);
+    assert.ok(known);
+    assert.deepEqual(encodeEntry(entry as Entry), bytes);
+    assert.deepEqual([entry.seq, entry.prev], [seq, prev.toString('base64')]);
+    prev = leafHash(bytes);
+    assert.equal(prev.toString('hex'), entries[seq]?.leaf);
+  }
+  const chain = new ChainCheck(origin, [log.length]);
+  const { problems } = await chain.take(
+    log.map((entry, seq) => ({ seq, entry, leaf: Buffer.from(entries[seq]?.leaf ?? '', 'hex') })),
+  );
+  assert.deepEqual(problems, []);
+  const body = sealedBody(JSON.parse(sealed.json));
+  assert.equal(body.length, sealed.paddedLength);
+  assert.equal(body.toString('utf8').trimEnd(), sealed.json);
+  assert.equal(bodyCommitment(Buffer.from(sealed.salt, 'hex'), body), sealed.commitment);
+  assert.equal(JSON.parse(entries[sealed.seq]?.entry ?? '').body, sealed.commitment);
+});
+
+test('the checkpoint and the receipt of FORMAT.md section 3 are signed, opened and written to the byte', async () => {
+  const { signingKey, verifierKey, seed, publicKey, size, root, note, receipt } = vectors['3 checkpoint'];
+  const { origin, entries } = vectors['2 entries'];
+  const hashes: Buffer[] = entries.map(({ leaf }: { leaf: string }) => Buffer.from(leaf, 'hex'));
+  const edge = RightEdge.from(0, []);
+  for (const hash of hashes) edge.append(hash);
+  assert.equal(edge.root().toString('hex'), root);
+  const key = parseSigningKey(signingKey);
+  assert.equal(key.verifierKey, verifierKey);
+  assert.ok(
+    signingKey.endsWith(Buffer.concat([Buffer.from([1]), Buffer.from(seed, 'hex')]).toString('base64')),
+  );
+  const known = parseVerifierKey(verifierKey);
+  assert.equal(
+    known.publicKey.export({ type: 'spki', format: 'der' }).subarray(-32).toString('hex'),
+    publicKey,
+  );
+  assert.equal(signNote(checkpointText({ origin, size, root: edge.root() }), key), note);
+  const opened = parseCheckpoint(openNote(note, [known]).text);
+  assert.deepEqual([opened.origin, opened.size, opened.root.toString('hex')], [origin, size, root]);
+  const node = (level: number, n: number): Buffer =>
+    level === 0 ? (hashes[n] as Buffer) : nodeHash(node(level - 1, 2 * n), node(level - 1, 2 * n + 1));
+  const path = await inclusionProof(receipt.index, size, node);
+  assert.equal(encodeReceipt({ index: receipt.index, path, checkpoint: note }), receipt.text);
+  const entry = Buffer.from(entries[receipt.index].entry);
+  assert.equal(verifyReceipt(receipt.text, entry, known).size, size);
 });
 
 test('the tree has the roots that Certificate Transparency publishes for its eight leaves, and every leaf a proof', async () => {

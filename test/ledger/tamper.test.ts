@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import type pg from 'pg';
 import { decodeEntry, type Entry, encodeEntry, genesis } from '../../src/ledger/entry.ts';
 import { leafHash, RightEdge } from '../../src/ledger/tree.ts';
+import { containerHeader, readContainerHeader } from '../../src/store/container.ts';
 import { FakePlatform } from '../support/appview.ts';
 import {
   collectCity,
@@ -190,6 +191,55 @@ describe('an archive that was tampered with', () => {
       assert.equal(result.payloads.altered, 1);
       assert.ok(result.problems.some((problem) => problem.detail.includes(commitment)));
     }
+  });
+
+  test('another content type, role or owner of a stored payload is noticed, in the object and in the row, and in both at once', async () => {
+    const row = await made.archive.database.db
+      .selectFrom('payloads')
+      .select(['commitment', 'content_type'])
+      .where('role', '=', 'slice')
+      .limit(1)
+      .executeTakeFirstOrThrow();
+    const path = join(made.home, 'payloads', 'objects', row.commitment.slice(0, 2), row.commitment);
+    const whole = await readFile(path);
+    const { contentType, metadata, length, start } = readContainerHeader(row.commitment, whole, whole.length);
+    assert.equal(contentType, row.content_type);
+    const object = (changed: object) => {
+      const description = { contentType, metadata, ...changed };
+      return Buffer.concat([containerHeader(row.commitment, length, description), whole.subarray(start)]);
+    };
+    const changes: [bytes: Buffer, type: string, kinds: string[]][] = [
+      [object({ contentType: 'text/html' }), contentType, ['payload-altered']],
+      [whole, 'text/html', ['row-differs']],
+      [object({ contentType: 'text/html' }), 'text/html', ['payload-altered', 'row-differs']],
+      [object({ metadata: { ...metadata, role: 'media' } }), contentType, ['payload-altered']],
+      [
+        object({ metadata: { ...metadata, record: made.archive.account.id } }),
+        contentType,
+        ['payload-altered'],
+      ],
+      [object({ metadata: { ...metadata, archive: '0000000000000000' } }), contentType, ['payload-altered']],
+    ];
+    await chmod(path, 0o600);
+    for (const [bytes, type, kinds] of changes) {
+      await writeFile(path, bytes);
+      await admin.query('UPDATE payloads SET content_type = $2 WHERE commitment = $1', [
+        row.commitment,
+        type,
+      ]);
+      const result = await verifyArchiveOf(made.archive);
+      assert.deepEqual(
+        result.problems.map((problem) => problem.kind),
+        kinds,
+      );
+      assert.equal(result.payloads.altered, kinds.includes('payload-altered') ? 1 : 0);
+    }
+    await writeFile(path, whole);
+    await admin.query('UPDATE payloads SET content_type = $2 WHERE commitment = $1', [
+      row.commitment,
+      contentType,
+    ]);
+    assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
   });
 
   test('the runtime role itself can change or remove no entry, by grant and by trigger', async () => {

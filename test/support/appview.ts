@@ -40,6 +40,8 @@ export class FakePlatform implements AsyncDisposable {
   origin = '';
   readonly account = { did: 'did:plc:cityofexample2222222222', handle: 'city.example' };
   requests = 0;
+  /** Milliseconds before each answer: a platform that takes its time. */
+  delay = 0;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -50,8 +52,10 @@ export class FakePlatform implements AsyncDisposable {
     const platform = new FakePlatform(server);
     server.on('request', (request, response) => {
       platform.requests += 1;
-      const { status, body, type } = platform.#answer(new URL(request.url as string, 'http://localhost'));
-      response.writeHead(status, { 'content-type': type }).end(body);
+      setTimeout(() => {
+        const { status, body, type } = platform.#answer(new URL(request.url as string, 'http://localhost'));
+        response.writeHead(status, { 'content-type': type }).end(body);
+      }, platform.delay);
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     platform.origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -52,7 +52,7 @@ export async function testArchive(
   const archive = await openArchive(home, environment, systemClock);
   test.after(async () => {
     await archive[Symbol.asyncDispose]();
-    await stopEmbedded(home);
+    await removeHome(home);
     await rm(folder, { recursive: true, force: true });
   });
   return { home, archive };
@@ -61,6 +61,19 @@ export async function testArchive(
 /** The same archive once more, at another time. */
 export function reopened(home: string, clock: Clock): Promise<Archive> {
   return openArchive(home, environment, clock);
+}
+
+/** Removes a home, and the database that root's server keeps elsewhere for one that it cannot reach. */
+export async function removeHome(home: string): Promise<void> {
+  await stopEmbedded(home);
+  const place = await readFile(join(home, 'postgres', 'location.json'), 'utf8').catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null;
+      throw error;
+    },
+  );
+  if (place !== null) await rm((JSON.parse(place) as { folder: string }).folder, { recursive: true });
+  await rm(home, { recursive: true, force: true });
 }
 
 export async function collectCity(archive: Archive) {

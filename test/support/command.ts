@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 
-const PROGRAM = join(import.meta.dirname, '..', '..', 'bin', 'muniment');
+export const PROGRAM = join(import.meta.dirname, '..', '..', 'bin', 'muniment');
 
 export interface Ended {
   readonly code: number | null;

@@ -9,6 +9,7 @@ import { requirePermission } from '../../core/people.ts';
 import { archiveLocks, locksAlert } from '../../locks.ts';
 import { embeddedControl, migrateArchive, migrateDatabase, publishLedger } from '../../operations.ts';
 import { initArchive } from '../../setup.ts';
+import { archiveStatus, hasGap, type SourceStatus } from '../../status.ts';
 import { openHome, type Shell } from './shell.ts';
 
 /** On a command line a relative path means the current folder; in muniment.yaml it means the home. */
@@ -147,49 +148,27 @@ Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --hom
     .description('what the archive holds and when its sources ran')
     .action(async () => {
       await using archive = await openHome(shell);
-      const head = await archive.ledger.head();
-      const pinned = await archive.pinnedHead();
-      const runs = await archive.database.db
-        .selectFrom('capture_runs as r')
-        .innerJoin('sources as s', 's.id', 'r.source_id')
-        .innerJoin('ledger_entries as e', 'e.seq', 'r.seq')
-        .select(['s.name', 'r.status', 'r.seq', 'e.entry'])
-        .distinctOn('s.name')
-        .orderBy('s.name')
-        .orderBy('r.seq', 'desc')
-        .execute();
-      const sources = archive.settings.sources.map((source) => {
-        const run = runs.find((r) => r.name === source.id);
-        const at = run === undefined ? null : (JSON.parse(run.entry.toString('utf8')) as { at: string }).at;
-        return { source: source.id, schedule: source.schedule, lastRun: at, status: run?.status ?? null };
-      });
-      const value = {
-        origin: archive.settings.archive.origin,
-        home: archive.settings.home,
-        store: archive.store.location,
-        lock: archive.store.lock,
-        entries: head.size,
-        unsigned: head.size - (pinned?.size ?? 0),
-        sources,
-        locks: await archiveLocks(archive),
-      };
-      const alert = value.locks === null ? null : locksAlert(value.locks);
+      const status = await archiveStatus(archive);
+      const locks = await archiveLocks(archive);
+      const alert = locks === null ? null : locksAlert(locks);
+      const { origin, entries, unsigned, store, lock, sources } = status;
       shell
         .output()
-        .result(
-          value,
-          () =>
-            `${value.origin}: ${value.entries} entries, ${value.unsigned} unsigned; payloads in ${value.store} (lock: ${value.lock})\n${
-              sources.length === 0
-                ? 'No source is configured.'
-                : sources
-                    .map(
-                      (s) =>
-                        `  ${s.source}: ${s.lastRun === null ? 'never ran' : `${s.status} at ${s.lastRun}`}`,
-                    )
-                    .join('\n')
-            }${alert === null ? '' : `\n${alert}`}`,
+        .result({ ...status, locks }, () =>
+          [
+            `${origin}: ${entries} entries, ${unsigned} unsigned; payloads in ${store} (lock: ${lock})`,
+            ...(sources.length === 0 ? ['No source is configured.'] : sources.map(sourceLine)),
+            ...(alert === null ? [] : [alert]),
+          ].join('\n'),
         );
-      if (alert !== null || sources.some((s) => s.status === 'failed')) shell.end(EXIT.incomplete);
+      if (alert !== null || sources.some(hasGap)) shell.end(EXIT.incomplete);
     });
+}
+
+function sourceLine({ source, lastRun, status, unfinished }: SourceStatus): string {
+  const last = lastRun === null ? 'no run has ended' : `${status} at ${lastRun}`;
+  if (unfinished === null) return `  ${source}: ${lastRun === null ? 'never ran' : last}`;
+  return unfinished.running
+    ? `  ${source}: a run goes on since ${unfinished.startedAt}; before it, ${last}`
+    : `  ${source}: INTERRUPTED: the run of ${unfinished.startedAt} did not end (run \`muniment collect ${source}\`); before it, ${last}`;
 }

@@ -107,6 +107,13 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
     .action(async () => {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'collect');
-      await serve(archive, shell.signal, (line) => process.stderr.write(`${line}\n`));
+      const summary = await serve(archive, shell.signal, (line) => process.stderr.write(`${line}\n`));
+      const { complete, partial, failed } = summary.runs;
+      shell
+        .output()
+        .result(
+          summary,
+          `Stopped after ${complete + partial + failed} runs: ${complete} complete, ${partial} partial, ${failed} failed.`,
+        );
     });
 }

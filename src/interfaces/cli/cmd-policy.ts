@@ -4,8 +4,36 @@ import type { Command } from 'commander';
 import { readSettings } from '../../config.ts';
 import { EXIT } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
-import { checkPolicyFiles, explainRecord, listHolds, putPolicyInForce } from '../../governance.ts';
+import {
+  checkPolicyFiles,
+  explainRecord,
+  type Finding,
+  listHolds,
+  type PutInForce,
+  putPolicyInForce,
+} from '../../governance.ts';
 import { openHome, type Shell } from './shell.ts';
+
+function findingLine({ level, where, message, fix }: Finding): string {
+  return `  ${level}: ${where}: ${message}.\n    ${fix}`;
+}
+
+function applicationText({ schedules, holds, changes, warnings }: PutInForce): string {
+  const entries = [
+    ...(schedules === null ? [] : [`schedules by entry ${schedules}`]),
+    ...(holds === null ? [] : [`holds by entry ${holds}`]),
+  ];
+  return [
+    entries.length === 0
+      ? 'Nothing changed: these files are in force already.'
+      : `In force: ${entries.join(', ')}.`,
+    ...changes.map(({ part, id, change }) => `  ${part} ${id}: ${change}`),
+    ...(entries.length > 0 && changes.length === 0
+      ? ['  Only names of files or comments changed, nothing that is decided by.']
+      : []),
+    ...warnings.map(findingLine),
+  ].join('\n');
+}
 
 export function addPolicyCommands(program: Command, shell: Shell): void {
   const policy = program.command('policy').description('retention schedules and what they decide');
@@ -14,14 +42,17 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
     .description('check the files under policies/')
     .action(async () => {
       const settings = await readSettings(shell.home(), shell.environment);
-      const result = await checkPolicyFiles(settings);
-      const lines = result.findings.map((f) => `  ${f.level}: ${f.where}: ${f.message}. ${f.fix}`);
+      const result = await checkPolicyFiles(settings, shell.clock);
+      const count = (level: string): number => result.findings.filter((f) => f.level === level).length;
       shell
         .output()
         .result(result, () =>
-          [`${result.files} file${result.files === 1 ? '' : 's'} read`, ...lines].join('\n'),
+          [
+            `${result.files} file${result.files === 1 ? '' : 's'} read: ${count('error')} errors, ${count('warning')} warnings`,
+            ...result.findings.map(findingLine),
+          ].join('\n'),
         );
-      if (result.findings.some((finding) => finding.level === 'error')) shell.end(EXIT.usage);
+      if (count('error') > 0) shell.end(EXIT.usage);
     });
   policy
     .command('apply')
@@ -30,13 +61,7 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'policy apply');
       const applied = await putPolicyInForce(archive);
-      shell
-        .output()
-        .result(applied, () =>
-          applied.schedules === null && applied.holds === null
-            ? 'Nothing changed: these files are in force already.'
-            : `In force${applied.schedules === null ? '' : `; schedules by entry ${applied.schedules}`}${applied.holds === null ? '' : `; holds by entry ${applied.holds}`}.`,
-        );
+      shell.output().result(applied, () => applicationText(applied));
     });
   policy
     .command('explain')
@@ -64,7 +89,7 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
     .action(async () => {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'holds read');
-      const { holds, unapplied } = await listHolds(archive);
+      const { holds, unapplied, told } = await listHolds(archive);
       const listed = holds.map((hold) => ({
         id: hold.id,
         matter: hold.matter,
@@ -74,7 +99,7 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
       }));
       shell
         .output()
-        .result({ holds: listed, unapplied }, () =>
+        .result({ holds: listed, unapplied, told }, () =>
           [
             ...(listed.length === 0
               ? ['No hold is in force.']
@@ -82,11 +107,7 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
                   (h) =>
                     `${h.id}  ${h.matter}  ${h.kind}  since ${h.issued.at}${h.released === null ? '' : `  released ${h.released.at}`}`,
                 )),
-            ...(unapplied
-              ? [
-                  'The hold files differ from what is in force: run `muniment policy apply`. Until then nothing may be destroyed.',
-                ]
-              : []),
+            ...told,
           ].join('\n'),
         );
     });

@@ -30,14 +30,24 @@ export function openOutput(json: boolean): Output {
 export function tellError(error: unknown, json: boolean): ExitCode {
   const code = exitCodeOf(error);
   const message = error instanceof Error ? error.message : String(error);
-  const hint = error instanceof MunimentError ? error.hint : undefined;
-  if (json)
-    process.stdout.write(
-      `${JSON.stringify({ error: { message, hint: hint ?? null, exitCode: code } }, null, 2)}\n`,
-    );
-  process.stderr.write(`muniment: ${message}\n${hint === undefined ? '' : `  ${hint}\n`}`);
+  const hint = error instanceof MunimentError ? (error.hint ?? null) : null;
+  if (json) writeErrorDocument({ message, hint, exitCode: code });
+  process.stderr.write(`muniment: ${message}\n${hint === null ? '' : `  ${hint}\n`}`);
   if (code === EXIT.unexpected && !(error instanceof MunimentError) && error instanceof Error) {
     process.stderr.write(`${error.stack ?? ''}\n`);
   }
   return code;
+}
+
+/** The JSON document of a faulty command line; its sentence is on stderr already. */
+export function tellUsageFault(message: string): void {
+  writeErrorDocument({
+    message,
+    hint: 'Add --help to the command for what can be said.',
+    exitCode: EXIT.usage,
+  });
+}
+
+function writeErrorDocument(error: { message: string; hint: string | null; exitCode: ExitCode }): void {
+  process.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
 }

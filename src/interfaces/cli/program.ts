@@ -2,6 +2,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { readEnvironment } from '../../config.ts';
+import { SOFTWARE } from '../../context.ts';
 import { systemClock } from '../../core/clock.ts';
 import { EXIT, type ExitCode } from '../../core/errors.ts';
 import { addArchiveCommands } from './cmd-archive.ts';
@@ -10,12 +11,17 @@ import { addDoctorCommand } from './cmd-doctor.ts';
 import { addPolicyCommands } from './cmd-policy.ts';
 import { addReadCommands } from './cmd-read.ts';
 import { addStoreCommands } from './cmd-store.ts';
-import { openOutput, tellError } from './output.ts';
+import { openOutput, tellError, tellUsageFault } from './output.ts';
 import type { Shell } from './shell.ts';
 
 const EXIT_CODES = `
 Exit codes: 0 done · 1 unexpected failure · 2 bad usage, configuration or input · 3 verification failed
             4 refused by a rule · 5 finished, but incomplete`;
+
+/** Whoever read our words may have seen enough (`| head`); the work goes on to its end. */
+function forgiveClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+}
 
 /** @param args without node and script. @returns the exit code */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
@@ -23,11 +29,14 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', forgiveClosedPipe);
   const program = new Command('muniment')
     .description('An archive of what public agencies and the public say on social media.')
     .option('--home <dir>', 'the archive (default: $MUNIMENT_HOME, else the current folder)')
     .option('--json', 'one JSON document on stdout', false)
-    .addHelpText('after', EXIT_CODES)
+    .version(SOFTWARE, '--version', 'print the version')
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText('afterAll', EXIT_CODES)
     .showHelpAfterError('(add --help for what can be said)')
     .exitOverride()
     .configureOutput({ writeErr: (text) => process.stderr.write(text) });
@@ -48,16 +57,16 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   addReadCommands(program, shell);
   addStoreCommands(program, shell);
   addDoctorCommand(program, shell);
-  for (const command of program.commands) {
-    command.exitOverride();
-    for (const inner of command.commands) inner.exitOverride();
-  }
   try {
     await program.parseAsync(args as string[], { from: 'user' });
     return code;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    return tellError(error, program.opts().json === true);
+    // A faulty command line is told before its options are known.
+    const json = args.includes('--json');
+    if (!(error instanceof CommanderError)) return tellError(error, json);
+    if (error.exitCode === 0) return EXIT.done;
+    if (json) tellUsageFault(error.message.replace(/^error: /, ''));
+    return EXIT.usage;
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
   }

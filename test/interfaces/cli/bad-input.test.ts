@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { removeHome } from '../../support/archive.ts';
 import { type Ended, muniment } from '../../support/command.ts';
 
 /** One sentence that says what, one line that says what to do, and no stack. */
@@ -223,7 +224,7 @@ ${feeds.join('\n')}
     await muniment(['--home', home, 'db', 'start']);
   });
   after(async () => {
-    await muniment(['--home', home, 'db', 'stop']);
+    await removeHome(home);
     server.closeAllConnections();
     server.close();
     await rm(folder, { recursive: true, force: true });

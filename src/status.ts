@@ -1,0 +1,66 @@
+// `muniment status`: what the archive holds, and how each source's last run ended, or that one did not.
+
+import { type UnfinishedRun, unfinishedRuns } from './capture/begun.ts';
+import type { Archive } from './context.ts';
+
+export interface SourceStatus {
+  readonly source: string;
+  readonly schedule: string | null;
+  /** When the last run that ended did so; null where none did. */
+  readonly lastRun: string | null;
+  readonly status: 'complete' | 'partial' | 'failed' | null;
+  /** A run that began and has not ended: it goes on, or it was killed. */
+  readonly unfinished: UnfinishedRun | null;
+}
+
+export interface ArchiveStatus {
+  readonly origin: string;
+  readonly home: string;
+  readonly store: string;
+  readonly lock: string;
+  readonly entries: number;
+  /** Entries beyond the last signed head. */
+  readonly unsigned: number;
+  readonly sources: readonly SourceStatus[];
+}
+
+export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
+  const { settings, database, store, ledger } = archive;
+  const head = await ledger.head();
+  const pinned = await archive.pinnedHead();
+  const ended = await database.db
+    .selectFrom('capture_runs as r')
+    .innerJoin('sources as s', 's.id', 'r.source_id')
+    .innerJoin('ledger_entries as e', 'e.seq', 'r.seq')
+    .select(['s.name', 'r.status', 'e.entry'])
+    .distinctOn('s.name')
+    .orderBy('s.name')
+    .orderBy('r.seq', 'desc')
+    .execute();
+  const unfinished = await unfinishedRuns(database.db);
+  const sources = settings.sources.map(({ id, schedule }): SourceStatus => {
+    const run = ended.find((row) => row.name === id);
+    const entry = run === undefined ? null : (JSON.parse(run.entry.toString('utf8')) as { at: string });
+    return {
+      source: id,
+      schedule,
+      lastRun: entry?.at ?? null,
+      status: (run?.status as SourceStatus['status']) ?? null,
+      unfinished: unfinished.get(id) ?? null,
+    };
+  });
+  return {
+    origin: settings.archive.origin,
+    home: settings.home,
+    store: store.location,
+    lock: store.lock,
+    entries: head.size,
+    unsigned: head.size - (pinned?.size ?? 0),
+    sources,
+  };
+}
+
+/** @returns whether a source's last run failed or was killed: then something may be missing */
+export function hasGap({ status, unfinished }: SourceStatus): boolean {
+  return status === 'failed' || unfinished?.running === false;
+}
