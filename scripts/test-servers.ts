@@ -3,10 +3,10 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { withS3 } from './local-s3.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const SERVERS = join(ROOT, 'test', 'servers');
@@ -74,14 +74,11 @@ function prepareAtproto(): string | null {
   return null;
 }
 
-const S3 = join(ROOT, 'scripts', 's3-local.sh');
-
 /** Runs test files. @returns whether they passed */
-function passes(files: readonly string[], environment: Record<string, string> = {}): boolean {
+function passes(files: readonly string[]): boolean {
   const ran = spawnSync(process.execPath, ['--test', ...files], {
     cwd: ROOT,
     stdio: 'inherit',
-    env: { ...process.env, ...environment },
   });
   return ran.status === 0;
 }
@@ -97,37 +94,19 @@ async function testCollectors(): Promise<boolean> {
 }
 
 async function testStore(): Promise<boolean> {
-  if (!isOnPath('radosgw')) {
-    const isRoot = process.getuid?.() === 0;
-    if (!isRoot || !isOnPath('apt-get')) {
-      say('SKIPPED: tests against a real S3 service, since there is no Ceph RADOS Gateway (radosgw).');
+  return withS3({ install: true, say }, async (found) => {
+    if ('missing' in found) {
+      say(`SKIPPED: tests against a real S3 service, since ${found.missing}.`);
       return true;
     }
-    say('Installing Ceph …');
-    if (!succeeds('bash', [S3, 'install'], ROOT)) {
-      say('SKIPPED: tests against a real S3 service, since Ceph could not be installed.');
-      return true;
-    }
-  }
-  const folder = await mkdtemp(join(tmpdir(), 'muniment-s3-'));
-  const started = spawnSync('bash', [S3, 'start', folder], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
+    Object.assign(process.env, found.variables);
+    const contract = passes([join(ROOT, 'test', 'store', 's3.test.ts')]);
+    const faults = spawnSync(process.execPath, [join(ROOT, 'scripts', 'test-faults.ts'), '--middle'], {
+      cwd: ROOT,
+      stdio: 'inherit',
+    });
+    return contract && faults.status === 0;
   });
-  try {
-    if (started.status !== 0) {
-      say('SKIPPED: tests against a real S3 service, since it did not start here (its reason stands above).');
-      return true;
-    }
-    const lines = started.stdout.matchAll(/^export (\w+)='?([^'\n]*)'?$/gm);
-    return passes(
-      [join(ROOT, 'test', 'store', 's3.test.ts')],
-      Object.fromEntries([...lines].map(([, name, value]) => [name, value])),
-    );
-  } finally {
-    spawnSync('bash', [S3, 'stop', folder], { stdio: 'inherit' });
-    await rm(folder, { recursive: true, force: true });
-  }
 }
 
 const good = [await testCollectors(), await testStore()];

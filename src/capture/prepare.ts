@@ -6,9 +6,9 @@ import { canonicalBytes, canonicalText, type Json } from '../core/canonical.ts';
 import { newSalt } from '../core/digest.ts';
 import { newId } from '../core/ids.ts';
 import { type MediaEntry, type SnapshotDocument, snapshotDocument } from '../ledger/documents.ts';
+import { readPayload } from '../ledger/payload.ts';
 import { CollectError } from '../sources/collect-error.ts';
 import type { MediaReference, Sighting } from '../sources/collector.ts';
-import { readObject } from '../store/objects.ts';
 import { observationDocumentOf, snapshotDocumentOf } from './documents.ts';
 import { type KnownItem, storedMedia } from './known.ts';
 import { type StoredPayload, storePayload, storePayloadFile } from './payloads.ts';
@@ -185,7 +185,7 @@ async function prepareMedia(
 }
 
 async function mediaOf(context: CaptureContext, document: string): Promise<MediaEntry[]> {
-  const { bytes } = await readObject(context.store, document);
+  const bytes = await readPayload(context.database.db, context.store, document);
   return snapshotDocument.parse(JSON.parse(bytes.toString('utf8'))).media;
 }
 
