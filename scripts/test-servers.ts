@@ -3,11 +3,10 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readFileSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { withS3 } from './local-s3.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const SERVERS = join(ROOT, 'test', 'servers');
@@ -75,14 +74,11 @@ function prepareAtproto(): string | null {
   return null;
 }
 
-const S3 = join(ROOT, 'scripts', 's3-local.sh');
-
 /** Runs test files. @returns whether they passed */
-function passes(files: readonly string[], environment: Record<string, string> = {}): boolean {
+function passes(files: readonly string[]): boolean {
   const ran = spawnSync(process.execPath, ['--test', ...files], {
     cwd: ROOT,
     stdio: 'inherit',
-    env: { ...process.env, ...environment },
   });
   return ran.status === 0;
 }
@@ -108,59 +104,20 @@ function storeSuites(): string[] {
     .sort();
 }
 
-function skipStore(files: readonly string[], reason: string): boolean {
-  say(`SKIPPED: ${files.join(', ')} against a real S3 service, since ${reason}.\n${BY_HAND}`);
-  return true;
-}
-
-/** @returns why there is no Ceph here, or null when there is */
-function prepareCeph(): string | null {
-  if (spawnSync('bash', [S3, 'check']).status === 0) return null;
-  if (process.getuid?.() !== 0) return 'there is no Ceph RADOS Gateway, and only root could install it';
-  if (!isOnPath('apt-get')) return 'there is no Ceph RADOS Gateway, and no apt-get to install it with';
-  say('Installing Ceph …');
-  return succeeds('bash', [S3, 'install'], ROOT)
-    ? null
-    : 'Ceph could not be installed (its reason stands above)';
-}
-
 async function testStore(): Promise<boolean> {
   const files = storeSuites();
-  if (process.env.S3_TEST_ENDPOINT) return passes(files);
-  const obstacle = prepareCeph();
-  if (obstacle !== null) return skipStore(files, obstacle);
-  const folder = await mkdtemp(join(tmpdir(), 'muniment-s3-'));
-  try {
-    const started = spawnSync('bash', [S3, 'start', folder, String(await freePort())], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'inherit'],
+  return withS3({ install: true, say }, async (found) => {
+    if ('missing' in found) {
+      say(`SKIPPED: ${files.join(', ')} against a real S3 service, since ${found.missing}.\n${BY_HAND}`);
+      return true;
+    }
+    Object.assign(process.env, found.variables);
+    const suites = passes(files);
+    const faults = spawnSync(process.execPath, [join(ROOT, 'scripts', 'test-faults.ts'), '--middle'], {
+      cwd: ROOT,
+      stdio: 'inherit',
     });
-    if (started.status !== 0) return skipStore(files, 'it did not start here (its reason stands above)');
-    const lines = started.stdout.matchAll(/^export (\w+)='?([^'\n]*)'?$/gm);
-    return passes(
-      files,
-      Object.fromEntries([...lines].map(([, name, value]) => [name as string, value as string])),
-    );
-  } finally {
-    spawnSync('bash', [S3, 'stop', folder], { stdio: 'inherit' });
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** A port with the fifty after it free, below those that the system gives out: two runs on one machine do not meet. */
-async function freePort(): Promise<number> {
-  for (let port = 18000; port < 28000; port += 50) {
-    const taken = await Promise.all([0, 1, 2, 3, 10, 20, 30].map((more) => isTaken(port + more)));
-    if (!taken.includes(true)) return port;
-  }
-  return 18000;
-}
-
-function isTaken(port: number): Promise<boolean> {
-  const server = createServer();
-  return new Promise((resolve) => {
-    server.once('error', () => resolve(true));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(false)));
+    return suites && faults.status === 0;
   });
 }
 

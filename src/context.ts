@@ -193,7 +193,7 @@ export async function signHead(
   if (signer === null) return null;
   return database.db.transaction().execute(async (tx) => {
     await tx.executeQuery(lockSigner(tx));
-    const head = await ledger.head();
+    const head = await ledger.head(tx);
     const before = await tx
       .selectFrom('checkpoints')
       .select('size')
@@ -208,7 +208,7 @@ export async function signHead(
         },
       );
     }
-    const signed = await signer.sign(head, (from, to) => entriesFrom(database.db, from, to));
+    const signed = await signer.sign(head, (from, to) => entriesFrom(tx, from, to));
     if (signed.size === 0) return signed;
     await tx
       .insertInto('checkpoints')

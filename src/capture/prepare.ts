@@ -5,11 +5,10 @@ import { rm } from 'node:fs/promises';
 import { canonicalBytes, canonicalText, type Json } from '../core/canonical.ts';
 import { newSalt } from '../core/digest.ts';
 import { newId } from '../core/ids.ts';
-import { storedVersions } from '../db/payload-versions.ts';
 import { type MediaEntry, type SnapshotDocument, snapshotDocument } from '../ledger/documents.ts';
+import { readPayload } from '../ledger/payload.ts';
 import { CollectError } from '../sources/collect-error.ts';
 import type { MediaReference, Sighting } from '../sources/collector.ts';
-import { readPayload } from '../store/objects.ts';
 import { observationDocumentOf, snapshotDocumentOf } from './documents.ts';
 import { type KnownItem, storedMedia } from './known.ts';
 import { type StoredPayload, storePayload, storePayloadFile } from './payloads.ts';
@@ -186,9 +185,7 @@ async function prepareMedia(
 }
 
 async function mediaOf(context: CaptureContext, document: string): Promise<MediaEntry[]> {
-  const { store, database } = context;
-  const versions = await storedVersions(database.db, store.identity, [document]);
-  const bytes = await readPayload(store, document, versions.get(document) ?? null);
+  const bytes = await readPayload(context.database.db, context.store, document);
   return snapshotDocument.parse(JSON.parse(bytes.toString('utf8'))).media;
 }
 

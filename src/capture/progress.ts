@@ -7,7 +7,7 @@ import type { DatabaseHandle } from '../db/database.ts';
 import { keepVersions } from '../db/payload-versions.ts';
 import type { Batch, Ledger } from '../ledger/append.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
-import type { Collector, Exchange, Problem } from '../sources/collector.ts';
+import type { Collector, Exchange } from '../sources/collector.ts';
 import type { ObjectStore } from '../store/objects.ts';
 import type { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
@@ -64,7 +64,7 @@ export interface RunProgress {
 /** Errors kept in a report; beyond that only their number grows. */
 const ERRORS_KEPT = 500;
 
-export function noteProblem(run: RunProgress, problem: Problem): void {
+export function noteProblem(run: RunProgress, problem: RunError): void {
   if (run.errors.length < ERRORS_KEPT) run.errors.push({ ...problem });
   else if (run.errors.length === ERRORS_KEPT) {
     run.errors.push({

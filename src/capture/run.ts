@@ -5,16 +5,18 @@ import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { sql } from 'kysely';
 import { canonicalText, type Json } from '../core/canonical.ts';
 import { instantText } from '../core/clock.ts';
-import { MunimentError } from '../core/errors.ts';
+import { MunimentError, ServiceError, ServiceLostError } from '../core/errors.ts';
 import { type Id, newId } from '../core/ids.ts';
 import { shareStore } from '../db/store-lock.ts';
 import type { RunReportHead } from '../ledger/documents.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import { CollectError } from '../sources/collect-error.ts';
-import type { Collector, CollectorEvent, Problem } from '../sources/collector.ts';
+import type { Collector, CollectorEvent } from '../sources/collector.ts';
+import { diskTrouble } from '../store/disk.ts';
 import { noteBegun, noteEnded, TAKE_RUN_LOCK } from './begun.ts';
 import { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
@@ -46,7 +48,8 @@ export interface RunOutcome {
 }
 
 /**
- * Runs a source once. A failing platform is told in the outcome; a failing database or store is thrown.
+ * Runs a source once. A failing platform, store or disk is told in the outcome, as long as the run can be closed; a failing database
+ * is thrown, and so is whatever keeps a run from being closed.
  * @param onProgress called after each page, for people who wait
  */
 export async function captureSource(
@@ -55,22 +58,28 @@ export async function captureSource(
   collector: Collector,
   options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
 ): Promise<RunOutcome> {
-  const lock = await context.database.pool.connect();
-  let broken: Error | undefined;
-  lock.on('error', (error: Error) => {
-    broken = error;
-  });
+  // The session's lock goes with its connection, which is closed and not given back.
+  using lock = await context.database.hold();
+  const { rows } = await lock.query<{ got: boolean }>(TAKE_RUN_LOCK, [source.id]);
+  if (rows[0]?.got !== true) return busy(source, `another run of ${source.name} is going on`);
   try {
-    const { rows } = await lock.query<{ got: boolean }>(TAKE_RUN_LOCK, [source.id]);
-    if (rows[0]?.got !== true) return busy(source, `another run of ${source.name} is going on`);
     if (!(await shareStore(lock)))
       return busy(source, "objects of the archive's store are being moved or removed");
     await requireStoreInForce(context.database.db, context.store.identity);
     return await runLocked(context, source, collector, options);
-  } finally {
-    // The session's lock goes with the connection, so the connection does not go back to the pool.
-    lock.release(broken ?? true);
+  } catch (error) {
+    throw unclosed(source, error);
   }
+}
+
+/** What kept a run from being closed: there is no report and no entry of it, so the error must say so. */
+function unclosed(source: SourceName, error: unknown): unknown {
+  const told = spoolTrouble(error);
+  if (!(told instanceof ServiceError) || told instanceof ServiceLostError) return told;
+  return new ServiceLostError(`the run of ${source.name} broke off: ${told.message}`, {
+    hint: told.hint ?? 'Run the command again: it goes on from what is stored.',
+    cause: error,
+  });
 }
 
 function busy(source: SourceName, reason: string): RunOutcome {
@@ -195,7 +204,7 @@ async function runLocked(
   }
 }
 
-function interrupted(): Problem {
+function interrupted(): RunError {
   return {
     code: 'interrupted',
     message: 'The run was stopped before its end; the next run goes on from what is stored.',
@@ -203,11 +212,20 @@ function interrupted(): Problem {
   };
 }
 
-/** A platform's failure belongs in the report; anything else is ours and is thrown. */
-function problemOf(error: unknown, signal: AbortSignal): Problem {
+/** A failing platform, store or disk belongs in the report. A failing database, which could not take it, is thrown; so is a bug. */
+function problemOf(error: unknown, signal: AbortSignal): RunError {
   if (error instanceof CollectError) return error.problem;
   if (signal.aborted && !(error instanceof MunimentError)) return interrupted();
-  throw error;
+  const told = spoolTrouble(error);
+  if (!(told instanceof MunimentError) || told instanceof ServiceLostError) throw error;
+  const hint = told.hint === undefined ? '' : ` ${told.hint}`;
+  return { code: 'store', message: `${told.message.replace(/[.\s]*$/, '.')}${hint}`, subject: null };
+}
+
+/** What the operating system refuses outside the store concerns the spool: where media wait and the report is written. */
+function spoolTrouble(error: unknown): unknown {
+  const isSystems = typeof (error as NodeJS.ErrnoException | null)?.errno === 'number';
+  return isSystems ? diskTrouble(error, 'could not work in the spool') : error;
 }
 
 /** Writes the report from the sightings of this run, streaming, then the entry that closes the run. */
@@ -254,17 +272,26 @@ async function writeReport(
   head: RunReportHead,
   path: string,
 ): Promise<{ length: number; sha256: string }> {
-  const out = createWriteStream(path, { flags: 'wx', mode: 0o600 });
   const digest = createHash('sha256');
   let length = 0;
-  const line = async (value: Json): Promise<void> => {
-    const bytes = Buffer.from(`${canonicalText(value)}\n`);
-    digest.update(bytes);
-    length += bytes.length;
-    if (!out.write(bytes))
-      await new Promise<void>((resolve, reject) => out.once('drain', resolve).once('error', reject));
-  };
-  await line(head as unknown as Json);
+  async function* bytes(): AsyncGenerator<Buffer> {
+    for await (const value of reportLines(context, run, head)) {
+      const line = Buffer.from(`${canonicalText(value)}\n`);
+      digest.update(line);
+      length += line.length;
+      yield line;
+    }
+  }
+  await pipeline(bytes, createWriteStream(path, { flags: 'wx', mode: 0o600 }));
+  return { length, sha256: digest.digest('hex') };
+}
+
+async function* reportLines(
+  context: CaptureContext,
+  run: RunProgress,
+  head: RunReportHead,
+): AsyncGenerator<Json> {
+  yield head as unknown as Json;
   let after = '00000000-0000-0000-0000-000000000000';
   while (true) {
     const { rows } = await sql<{ record_id: string; seen_at: string; observations: string }>`
@@ -273,20 +300,10 @@ async function writeReport(
       context.database.db,
     );
     for (const row of rows)
-      await line({
-        record: row.record_id,
-        at: row.seen_at,
-        observations: JSON.parse(row.observations) as Json,
-      });
+      yield { record: row.record_id, at: row.seen_at, observations: JSON.parse(row.observations) as Json };
     if (rows.length < 1000) break;
     after = (rows.at(-1) as { record_id: string }).record_id;
   }
-  for (const { commitment, sha256, length: size, reason } of run.quarantined) {
-    await line({ quarantine: { commitment, sha256, length: size, reason: reason.toWellFormed() } });
-  }
-  await new Promise<void>((resolve, reject) => {
-    out.once('error', reject);
-    out.end(() => resolve());
-  });
-  return { length, sha256: digest.digest('hex') };
+  for (const { commitment, sha256, length, reason } of run.quarantined)
+    yield { quarantine: { commitment, sha256, length, reason: reason.toWellFormed() } };
 }

@@ -1,10 +1,11 @@
 // The pool of connections to the archive's PostgreSQL and the two ways code is bound to it: to a connection, or to a transaction.
-// A connection that cannot be had is told in one sentence without the password: what was tried, what came back, what to do next.
+// A server that cannot be reached, or goes away at work, is told in one sentence without the password (fault.ts).
 
 import { Socket } from 'node:net';
 import { Kysely, PostgresDialect, type Transaction } from 'kysely';
 import pg from 'pg';
-import { InputError, type MunimentError, ServiceError } from '../core/errors.ts';
+import { InputError, MunimentError } from '../core/errors.ts';
+import { connectionFault, type DatabaseAddress, faultOfConnecting, faultOfWork } from './fault.ts';
 import type { DB } from './types.ts';
 
 export type Database = Kysely<DB>;
@@ -21,19 +22,20 @@ pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => new Date(text).t
 
 const OLDEST_VERSION = 150000;
 const CONNECT_TIMEOUT_MS = 15_000;
+/** An idle connection whose other end vanished without a word is noticed, and not waited for. */
+const KEEP_ALIVE_AFTER_MS = 30_000;
+const CONNECTIONS = 8;
 
 export interface DatabaseHandle extends AsyncDisposable {
   readonly db: Database;
   readonly pool: pg.Pool;
+  /** A connection of one's own, for as long as a whole run; waits until there is one. */
+  hold(): Promise<HeldConnection>;
 }
 
-/** Where a PostgreSQL URL leads and as whom. Never its password. */
-export interface DatabaseAddress {
-  readonly user: string;
-  readonly database: string;
-  /** Host and port, or the socket's path. */
-  readonly server: string;
-  readonly hasPassword: boolean;
+/** A connection that is kept while its holder works with others. Disposing it closes it, and so frees every lock it holds. */
+export interface HeldConnection extends Disposable {
+  query: pg.ClientBase['query'];
 }
 
 /** @throws InputError when the text is no PostgreSQL URL; the message does not repeat it, since it may hold a password */
@@ -65,6 +67,7 @@ export function addressOf(url: string): DatabaseAddress {
 export async function openDatabase(url: string, options: { max?: number } = {}): Promise<DatabaseHandle> {
   const address = addressOf(url);
   const sockets = new Set<Socket>();
+  const max = options.max ?? CONNECTIONS;
   const pool = new pg.Pool({
     connectionString: url,
     stream: () => {
@@ -72,13 +75,16 @@ export async function openDatabase(url: string, options: { max?: number } = {}):
       sockets.add(socket.once('close', () => sockets.delete(socket)));
       return socket;
     },
-    max: options.max ?? 8,
+    max,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
     application_name: 'muniment',
     options: '-c TimeZone=UTC -c DateStyle=ISO -c idle_in_transaction_session_timeout=10min',
   });
   // An idle connection that breaks (server restarted) is replaced by the pool; the next query tells if that fails too.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => tellFaults(client, address));
   const started = performance.now();
   try {
     const { rows } = await pool.query("SELECT current_setting('server_version_num')::integer AS version");
@@ -93,13 +99,18 @@ export async function openDatabase(url: string, options: { max?: number } = {}):
     await pool.end();
     // The pool forgets a connection that was refused on our side (no password to give), and the server would keep it for a minute.
     for (const socket of sockets) socket.destroy();
-    if (cause instanceof InputError) throw cause;
-    throw connectionFault(cause, address, performance.now() - started);
+    if (cause instanceof MunimentError) throw cause;
+    throw connectionFault(cause, address, { timedOut: performance.now() - started >= CONNECT_TIMEOUT_MS });
   }
+  // Until here the raw errors were wanted: they tell a wrong URL from a server out of reach.
+  pool.connect = translating(pool.connect.bind(pool), (error) =>
+    faultOfConnecting(error, address, { total: pool.totalCount, max }),
+  ) as typeof pool.connect;
   const db = new Kysely<DB>({ dialect: new PostgresDialect({ pool }) });
   return {
     db,
     pool,
+    hold: holdAtMost(Math.max(1, Math.floor(max / 2)), pool),
     async [Symbol.asyncDispose]() {
       await db.destroy();
       // Kysely ends the pool only if it made queries through it; an open pool keeps the process up for its idle time.
@@ -108,49 +119,66 @@ export async function openDatabase(url: string, options: { max?: number } = {}):
   };
 }
 
-/** SQLSTATE of an error that the server sent, or null for any other. */
-export function sqlState(error: unknown): string | null {
-  return error instanceof pg.DatabaseError ? (error.code ?? null) : null;
+/** Lets a connection's queries end in errors that say what became of the server. */
+function tellFaults(client: pg.PoolClient, address: DatabaseAddress): void {
+  let lost = false;
+  // Between two queries nobody waits for the connection: without a listener its loss would end the process. The next query tells it.
+  client.on('error', () => {
+    lost = true;
+  });
+  client.query = translating(client.query.bind(client), (error) =>
+    faultOfWork(error, address, lost),
+  ) as typeof client.query;
 }
 
-/** Says why a connection could not be had. A wrong URL is the reader's to mend (InputError); a server out of reach is not. */
-function connectionFault(cause: unknown, address: DatabaseAddress, elapsed: number): MunimentError {
-  const { user, database, server } = address;
-  const where = `the database ${database} on ${server}`;
-  switch (sqlState(cause)) {
-    case '28P01': // invalid_password
-      return new InputError(`${where} refuses the password of ${user}`, {
-        hint: 'Check user and password of the database URL (in muniment.yaml: database.url, or what it refers to).',
-        cause,
-      });
-    case '28000': // invalid_authorization_specification: no such login, or pg_hba.conf has no line for it
-      return new InputError(`${where} lets ${user} not log in: ${(cause as Error).message}`, {
-        hint: `Make the login on the server (CREATE ROLE … LOGIN PASSWORD …) or admit it in pg_hba.conf.`,
-        cause,
-      });
-    case '3D000': // invalid_catalog_name
-      return new InputError(`the server ${server} has no database ${database}`, {
-        hint: `Check the name in the database URL, or make it there: CREATE DATABASE "${database}".`,
-        cause,
-      });
-    case '42501': // insufficient_privilege: no CONNECT on the database
-      return new InputError(`${user} may not connect to ${where}`, {
-        hint: `GRANT CONNECT ON DATABASE "${database}" TO "${user}".`,
-        cause,
-      });
-    default:
-  }
-  const code = (cause as { code?: unknown }).code;
-  if (code === undefined && !address.hasPassword && elapsed < CONNECT_TIMEOUT_MS) {
-    return new InputError(`${where} asks for a password of ${user}, and the database URL has none`, {
-      hint: `Put the whole URL, password and all, in an environment variable or a file, and refer to it: \${NAME} or file:PATH.`,
-      cause,
+/**
+ * Gives out so many connections for long, and lets more askers wait. Half of a pool: whoever holds one always finds another, so that
+ * any number of runs at once end, some after others, and none waits for a connection that only waiting ones hold.
+ */
+function holdAtMost(limit: number, pool: pg.Pool): () => Promise<HeldConnection> {
+  let free = limit;
+  const waiting: (() => void)[] = [];
+  const next = (): void => {
+    const first = waiting.shift();
+    if (first === undefined) free += 1;
+    else first();
+  };
+  return async () => {
+    if (free > 0) free -= 1;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      const client = await pool.connect();
+      return {
+        query: client.query,
+        [Symbol.dispose]() {
+          client.release(true);
+          next();
+        },
+      };
+    } catch (error) {
+      next();
+      throw error;
+    }
+  };
+}
+
+/** The same call, in its promise and its callback form, with another error. */
+function translating(
+  call: (...parameters: never[]) => unknown,
+  translate: (error: unknown) => unknown,
+): (...parameters: unknown[]) => unknown {
+  const run = call as (...parameters: unknown[]) => unknown;
+  return (...parameters) => {
+    const callback = parameters.at(-1);
+    if (typeof callback === 'function') {
+      const heard = (error: unknown, ...rest: unknown[]): unknown =>
+        callback(error === undefined || error === null ? error : translate(error), ...rest);
+      return run(...parameters.slice(0, -1), heard);
+    }
+    const result = run(...parameters);
+    if (!(result instanceof Promise)) return result;
+    return result.catch((error: unknown) => {
+      throw translate(error);
     });
-  }
-  // Both addresses of a name (IPv6, IPv4) failing give an error that holds theirs and has no message of its own.
-  const reason = (cause as Error).message || String(code);
-  return new ServiceError(`${where} does not answer: ${reason}`, {
-    hint: 'Check that the server runs, that host and port of the database URL are right, and that the network lets this machine through.',
-    cause,
-  });
+  };
 }

@@ -5,7 +5,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Migration, type MigrationProvider, Migrator, sql } from 'kysely';
 import { InputError, ServiceError } from '../core/errors.ts';
-import { type Database, type DatabaseHandle, openDatabase, sqlState } from './database.ts';
+import { type Database, type DatabaseHandle, openDatabase } from './database.ts';
+import { sqlState } from './fault.ts';
 import { makeRoles, requireLogin } from './roles.ts';
 
 class SqlFiles implements MigrationProvider {

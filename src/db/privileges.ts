@@ -2,7 +2,7 @@
 // needs. A new table that is not only appended to is named here.
 
 import type pg from 'pg';
-import { sqlState } from './database.ts';
+import { sqlState } from './fault.ts';
 
 type Client = Pick<pg.ClientBase, 'query'>;
 type Privilege = 'UPDATE' | 'DELETE' | 'TRUNCATE' | 'REFERENCES' | 'TRIGGER';

@@ -3,7 +3,7 @@
 
 import type pg from 'pg';
 import { InputError } from '../core/errors.ts';
-import { sqlState } from './database.ts';
+import { sqlState } from './fault.ts';
 
 const GROUPS = ['muniment_owner', 'muniment_runtime', 'muniment_eraser'] as const;
 /**

@@ -3,7 +3,8 @@
 
 import { sql } from 'kysely';
 import type pg from 'pg';
-import { type DatabaseTransaction, sqlState } from './database.ts';
+import type { DatabaseTransaction } from './database.ts';
+import { sqlState } from './fault.ts';
 
 const STORE_LOCK = '7310, 1';
 const COPY_LOCK = '7310, 2';

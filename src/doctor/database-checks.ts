@@ -3,7 +3,8 @@
 import type pg from 'pg';
 import type { Clock } from '../core/clock.ts';
 import { ServiceError } from '../core/errors.ts';
-import { openDatabase, sqlState } from '../db/database.ts';
+import { openDatabase } from '../db/database.ts';
+import { sqlState } from '../db/fault.ts';
 import { grantFaults, missingTriggers, tryChanges } from '../db/privileges.ts';
 import { bad, type Check, clockCheck, gibibytes, good, stated, told } from './check.ts';
 import { freeSpace } from './directory-checks.ts';

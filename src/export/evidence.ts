@@ -6,7 +6,8 @@ import { payloadCommitment } from '../core/digest.ts';
 import { ObjectNotFoundError, VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
 import { storedVersions } from '../db/payload-versions.ts';
-import { type ObjectReader, readPayload } from '../store/objects.ts';
+import { readPayload } from '../ledger/payload.ts';
+import type { ObjectReader } from '../store/objects.ts';
 import { type BagWriter, IN_MEMORY } from './bag.ts';
 import { type BundledRole, payloadPath } from './verifier/verify.mjs';
 
@@ -110,8 +111,7 @@ export class Evidence {
   /** @returns an image small enough to be drawn, or null */
   async picture(commitment: string, length: number): Promise<Buffer | null> {
     if (length > IN_MEMORY) return null;
-    const versions = await storedVersions(this.#db, this.#store.identity, [commitment]);
-    return readPayload(this.#store, commitment, versions.get(commitment) ?? null);
+    return readPayload(this.#db, this.#store, commitment);
   }
 
   async #put(

@@ -74,8 +74,9 @@ export class Ledger {
     }
   }
 
-  async head(): Promise<Head> {
-    const row = await this.#db.selectFrom('ledger_head').select(['size', 'root']).executeTakeFirst();
+  /** @param db a transaction to read it in */
+  async head(db: Database | DatabaseTransaction = this.#db): Promise<Head> {
+    const row = await db.selectFrom('ledger_head').select(['size', 'root']).executeTakeFirst();
     if (row === undefined) {
       throw new VerificationError('the database has no ledger head', {
         hint: 'Restore a backup, or run `muniment init` for a new archive.',

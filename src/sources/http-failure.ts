@@ -39,7 +39,21 @@ function codeOf(error: unknown): string {
 }
 
 /** Failures of this machine or this code (a full disk, a bug), never of a platform. */
-const OUR_CODES = new Set(['', 'ENOSPC', 'EACCES', 'EROFS', 'EMFILE', 'ENOENT', 'EEXIST', 'EIO', 'EDQUOT']);
+const OUR_CODES = new Set([
+  '',
+  'ENOSPC',
+  'EDQUOT',
+  'EFBIG',
+  'EACCES',
+  'EPERM',
+  'EROFS',
+  'EMFILE',
+  'ENFILE',
+  'ENOENT',
+  'ENOTDIR',
+  'EEXIST',
+  'EIO',
+]);
 
 /**
  * @returns what anything thrown by undici or zlib means for the run, and whether a later attempt may help

@@ -17,8 +17,6 @@
 //    of printable ASCII, 1,024 characters in all (what an HTTP header gives back unchanged).
 
 import type { Readable } from 'node:stream';
-import { payloadCommitment, sha256 } from '../core/digest.ts';
-import { VerificationError } from '../core/errors.ts';
 
 /** A key: the payload's commitment, 64 lower-case hex digits. */
 export type ObjectKey = string;
@@ -141,21 +139,4 @@ export async function readObject(
   const chunks: Buffer[] = [];
   for await (const chunk of body) chunks.push(chunk as Buffer);
   return { object, bytes: Buffer.concat(chunks) };
-}
-
-/**
- * Reads a payload whole and holds its bytes against its commitment.
- * @throws VerificationError when they are not the ones committed to; ObjectNotFoundError
- */
-export async function readPayload(
-  reader: ObjectReader,
-  commitment: ObjectKey,
-  version: string | null,
-): Promise<Buffer> {
-  const { object, bytes } = await readObject(reader, commitment, version);
-  const salt = Buffer.from(object.metadata.salt ?? '', 'hex');
-  if (payloadCommitment(salt, sha256(bytes)) === commitment) return bytes;
-  throw new VerificationError(`payload ${commitment} does not have the bytes that were committed to`, {
-    hint: '`muniment verify` shows what else is affected.',
-  });
 }

@@ -123,6 +123,18 @@ export async function freshDatabase(): Promise<FreshDatabase> {
   };
 }
 
+/** A migrated database on a server of one's own. @returns its URL for a login with the rights that an archive works with */
+export async function migratedDatabase(own: OwnServer, name: string): Promise<string> {
+  const login = `${name}_login`;
+  await own.ask(
+    'postgres',
+    `CREATE ROLE ${login} LOGIN PASSWORD '${RUNTIME_PASSWORD}'`,
+    `CREATE DATABASE ${name}`,
+  );
+  await migrate({ adminUrl: own.adminUrl(name), runtimeUser: login, folder: MIGRATIONS });
+  return own.urlOf(login, RUNTIME_PASSWORD, name);
+}
+
 /** A fresh database, opened as its superuser and removed after the test. */
 export async function testArchiveDatabase(test: {
   after(work: () => unknown): void;
@@ -144,7 +156,10 @@ export interface OwnServer {
   urlOf(login: string, password: string, database: string): string;
   /** Runs statements as superuser. */
   ask(database: string, ...statements: string[]): Promise<void>;
-  stop(): Promise<void>;
+  /** @param mode `fast` as an administrator stops it, `immediate` as a crash does */
+  stop(mode?: 'fast' | 'immediate'): Promise<void>;
+  /** Starts it again where it lay; nothing happens when it runs. */
+  start(): Promise<void>;
 }
 
 async function freePort(): Promise<number> {
@@ -160,8 +175,11 @@ async function freePort(): Promise<number> {
  * A PostgreSQL as an agency runs one: on TCP, with passwords, and no roles in it yet. It is gone after the test.
  * MUNIMENT_TEST_POSTGRESQL names the programs' folder of another version (15 or newer).
  */
-export async function startOwnServer(test: { after(work: () => Promise<void>): void }): Promise<OwnServer> {
-  const folder = await mkdtemp(join(tmpdir(), 'muniment-server-'));
+export async function startOwnServer(
+  test: { after(work: () => Promise<void>): void },
+  options: { within?: string } = {},
+): Promise<OwnServer> {
+  const folder = await mkdtemp(join(options.within ?? tmpdir(), 'muniment-server-'));
   await chmod(folder, 0o755);
   const user = await serverUser(null);
   const secret = randomBytes(12).toString('hex');
@@ -177,15 +195,29 @@ export async function startOwnServer(test: { after(work: () => Promise<void>): v
     const { code } = await runAs(user, join(programs, program), ['-D', data, ...args], { read: false });
     if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}; see ${folder}`);
   };
-  await run('initdb', '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8');
+  // Small segments: a server that lies on a small disk must not fill it by itself.
+  await run(
+    'initdb',
+    '--wal-segsize=1',
+    '-U',
+    'postgres',
+    '-A',
+    'scram-sha-256',
+    `--pwfile=${passwordFile}`,
+    '-E',
+    'UTF8',
+  );
   const port = await freePort();
   const settings = `-c listen_addresses=127.0.0.1 -c port=${port} -c unix_socket_directories='' -c fsync=off`;
-  await run('pg_ctl', 'start', '-l', log, '-w', '-o', settings);
-  let running = true;
-  const stop = async (): Promise<void> => {
-    if (running) await run('pg_ctl', 'stop', '-m', 'immediate', '-w');
-    running = false;
+  const isRunning = async (): Promise<boolean> =>
+    (await runAs(user, join(programs, 'pg_ctl'), ['-D', data, 'status'], { read: false })).code === 0;
+  const start = async (): Promise<void> => {
+    if (!(await isRunning())) await run('pg_ctl', 'start', '-l', log, '-w', '-o', settings);
   };
+  const stop = async (mode: 'fast' | 'immediate' = 'immediate'): Promise<void> => {
+    if (await isRunning()) await run('pg_ctl', 'stop', '-m', mode, '-w');
+  };
+  await start();
   test.after(async () => {
     await stop();
     await rm(folder, { recursive: true });
@@ -199,5 +231,6 @@ export async function startOwnServer(test: { after(work: () => Promise<void>): v
     urlOf,
     ask: (database, ...statements) => ask(adminUrl(database), statements),
     stop,
+    start,
   };
 }
