@@ -5,6 +5,7 @@ import { readEnvironment } from '../../config.ts';
 import { systemClock } from '../../core/clock.ts';
 import { EXIT, type ExitCode } from '../../core/errors.ts';
 import { addArchiveCommands } from './cmd-archive.ts';
+import { addBackupCommands } from './cmd-backup.ts';
 import { addCaptureCommands } from './cmd-capture.ts';
 import { addPolicyCommands } from './cmd-policy.ts';
 import { addReadCommands } from './cmd-read.ts';
@@ -44,6 +45,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   addCaptureCommands(program, shell);
   addPolicyCommands(program, shell);
   addReadCommands(program, shell);
+  addBackupCommands(program, shell);
   for (const command of program.commands) {
     command.exitOverride();
     for (const inner of command.commands) inner.exitOverride();
