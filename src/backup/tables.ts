@@ -6,7 +6,8 @@ import { Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type pg from 'pg';
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams';
-import { VerificationError } from '../core/errors.ts';
+import { ServiceError, VerificationError } from '../core/errors.ts';
+import { sqlState } from '../db/database.ts';
 import type { Manifest } from './manifest.ts';
 import type { BackupPlace, Written } from './place.ts';
 
@@ -86,7 +87,20 @@ export async function copyIn(
   const target = client.query(
     copyFrom(`COPY ${quoted({ ...table, name: into })} FROM STDIN (FORMAT binary)`),
   );
-  await pipeline(stored, meter, target);
+  try {
+    await pipeline(stored, meter, target);
+  } catch (cause) {
+    if (sqlState(cause) === null) throw cause;
+    // Altered bytes can trouble the database before their end is reached, and tell nothing useful there.
+    await checkFile(place, table.file);
+    throw new ServiceError(
+      `the database did not take the rows of ${table.name}: ${(cause as Error).message}`,
+      {
+        hint: 'Nothing was taken over. Mend what it says, then run this again.',
+        cause,
+      },
+    );
+  }
   if (target.rowCount !== table.rows)
     throw damaged(place, path, `it holds ${target.rowCount} rows, not ${table.rows}`);
 }
