@@ -11,6 +11,7 @@ const rooms = {
   disposition: ['core', 'db', 'store', 'ledger', 'policy', 'capture'],
   search: ['core', 'db', 'ledger', 'policy'],
   requests: ['core', 'db', 'search', 'ledger', 'policy'],
+  backup: ['core', 'db', 'store', 'ledger', 'disposition'],
   export: ['core', 'db', 'store', 'ledger', 'policy', 'search', 'requests'],
   doctor: ['core', 'db', 'store'],
 };
@@ -43,7 +44,7 @@ export default {
     {
       name: 'only-disposition-may-erase',
       severity: 'error',
-      from: { pathNot: '^src/(disposition/|store/|context\\.js|operations\\.js)' },
+      from: { pathNot: '^src/(disposition/|store/|context\\.js|operations\\.js|recovery\\.js)' },
       to: { path: '^src/store/eraser\\.js$' },
     },
     {

@@ -30,7 +30,7 @@ export const homePaths = (home: string) => ({
   archiveSecret: join(home, 'keys', 'archive.secret'),
   databaseSecret: join(home, 'keys', 'database.secret'),
   head: join(home, 'keys', 'head.json'),
-  /** Stands while `muniment init` has not ended. */
+  /** Stands while what makes the archive (init, restore, rebuild) has not ended. */
   unfinished: join(home, '.unfinished'),
   policies: join(home, 'policies'),
   spool: join(home, 'spool'),
@@ -69,15 +69,18 @@ export interface OpenDatabaseUrls extends AsyncDisposable {
   readonly adminUrl: string | null;
 }
 
-/** Opens the database of a home: the configured one, or the embedded server, which is started and brought to this schema. */
-export async function openHomeDatabase(settings: Settings): Promise<OpenDatabaseUrls> {
+/**
+ * Opens the database of a home: the configured one, or the embedded server, which is started and brought to this schema.
+ * @param to the embedded server's schema is brought to this migration only, for rows of a backup that was made under it
+ */
+export async function openHomeDatabase(settings: Settings, to?: string): Promise<OpenDatabaseUrls> {
   if (settings.databaseUrl !== null) {
     return { runtimeUrl: settings.databaseUrl, adminUrl: null, async [Symbol.asyncDispose]() {} };
   }
   const server = await openEmbedded({ home: settings.home });
   try {
     const password = (await readRequired(homePaths(settings.home).databaseSecret)).trim();
-    await prepareEmbedded(server.adminUrl, password);
+    await prepareEmbedded(server.adminUrl, password, to);
     return {
       runtimeUrl: server.urlFor(RUNTIME_USER, password),
       adminUrl: server.adminUrl,
@@ -89,7 +92,7 @@ export async function openHomeDatabase(settings: Settings): Promise<OpenDatabase
   }
 }
 
-async function prepareEmbedded(adminUrl: string, password: string): Promise<void> {
+async function prepareEmbedded(adminUrl: string, password: string, to?: string): Promise<void> {
   await using admin = await openDatabase(adminUrl, { max: 1 });
   // Two commands starting at once both come here; the lock lets one make the role.
   const client = await admin.pool.connect();
@@ -101,7 +104,7 @@ async function prepareEmbedded(adminUrl: string, password: string): Promise<void
       password,
     ]);
     await client.query((rows[0] as { command: string }).command);
-    await migrate({ adminUrl, runtimeUser: RUNTIME_USER, folder: MIGRATIONS });
+    await migrate({ adminUrl, runtimeUser: RUNTIME_USER, folder: MIGRATIONS, to });
     await client.query('SELECT pg_advisory_unlock(7301, 2)');
   } finally {
     client.release();
@@ -132,14 +135,8 @@ async function readOptional(path: string): Promise<string | null> {
 export async function openArchive(home: string, environment: Environment, clock: Clock): Promise<Archive> {
   const settings = await readSettings(home, environment);
   const paths = homePaths(settings.home);
-  if ((await readOptional(paths.unfinished)) !== null) {
-    throw new InputError(
-      `the archive in ${settings.home} is not finished: its \`muniment init\` was interrupted`,
-      {
-        hint: 'Run `muniment init` again with the same answers.',
-      },
-    );
-  }
+  const unfinished = await readOptional(paths.unfinished);
+  if (unfinished !== null) throw unfinishedError(settings.home, unfinished);
   await using stack = new AsyncDisposableStack();
   const verifierKeyText = (await readRequired(paths.verifierKey)).trim();
   const verifierKey = parseVerifierKey(verifierKeyText);
@@ -169,6 +166,14 @@ export async function openArchive(home: string, environment: Environment, clock:
     checkpoint: () => signHead(database, ledger, signer, clock),
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
   };
+}
+
+/** @param text of the file that stands while the archive is not finished. What is only half there must not serve. */
+function unfinishedError(home: string, text: string): InputError {
+  const { work = 'init' } = JSON.parse(text) as { work?: string };
+  return new InputError(`the archive in ${home} is not finished: its \`muniment ${work}\` was interrupted`, {
+    hint: `Run \`muniment ${work}\` again with the same answers.`,
+  });
 }
 
 /** A URL that leads to another archive's database must not end in entries there. @throws InputError */

@@ -204,11 +204,11 @@ async function isPresent(path: string): Promise<boolean> {
 }
 
 const DRAFT = /\.[0-9a-f]{12}\.new$/;
-const isDraft = (path: string, name: string): boolean =>
+export const isDraft = (path: string, name: string): boolean =>
   name.startsWith(`${basename(path)}.`) && DRAFT.test(name);
 
 /** Writes a file as a whole, durably, unless it stands: link(2) fails then, so whoever was first is kept. */
-async function placeOnce(path: string, text: string, mode: number): Promise<void> {
+export async function placeOnce(path: string, text: string, mode: number): Promise<void> {
   if (await isPresent(path)) return;
   const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
   await writeFile(draft, text, { mode, flag: 'wx', flush: true });
@@ -227,7 +227,7 @@ async function placeOnce(path: string, text: string, mode: number): Promise<void
 }
 
 /** Drafts of calls that were killed: some hold a key that was never used. */
-async function removeDrafts(folder: string): Promise<void> {
+export async function removeDrafts(folder: string): Promise<void> {
   for (const name of await readdir(folder))
     if (DRAFT.test(name)) await rm(join(folder, name), { force: true });
 }

@@ -22,6 +22,8 @@ const PERMITTED: Readonly<Record<string, readonly Role[]>> = {
   publish: ['auditor', 'officer', 'admin'],
   'holds read': ['officer'],
   'store renew': ['admin', 'officer'],
+  backup: ['admin'],
+  'backups read': ['admin', 'officer', 'auditor'],
 };
 export type Action =
   | 'collect'
@@ -32,7 +34,9 @@ export type Action =
   | 'verify'
   | 'publish'
   | 'holds read'
-  | 'store renew';
+  | 'store renew'
+  | 'backup'
+  | 'backups read';
 
 /** @throws RefusedError when none of the account's roles permits the action */
 export function requirePermission(account: Account, action: Action): void {

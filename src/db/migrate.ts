@@ -35,6 +35,7 @@ class SqlFiles implements MigrationProvider {
  * Migrates to the newest schema. Any number of processes may do it at once: one works, the others find it done.
  * @param options.adminUrl URL of a superuser, or of a role with CREATEROLE that owns the database
  * @param options.runtimeUser login role that the archive will work as; receives muniment_runtime
+ * @param options.to name of the last migration to run, for rows that come from a backup of that schema; absent: all of them
  * @returns names of the migrations that ran
  * @throws InputError when the schema is newer than this Muniment, or a URL or role is not what it must be
  * @throws ServiceError when the server cannot be reached or a migration fails (nothing of it stays)
@@ -43,6 +44,7 @@ export async function migrate(options: {
   adminUrl: string;
   runtimeUser: string;
   folder: string;
+  to?: string | undefined;
 }): Promise<string[]> {
   await using admin = await openDatabase(options.adminUrl, { max: 3 });
   const client = await admin.pool.connect();
@@ -50,10 +52,13 @@ export async function migrate(options: {
     await client.query('SELECT pg_advisory_lock(7301, 1)');
     await refuseNewer(admin.db, options.folder);
     await makeRoles(client, options.runtimeUser);
-    const { error, results } = await new Migrator({
-      db: admin.db,
-      provider: new SqlFiles(options.folder),
-    }).migrateToLatest();
+    const { to } = options;
+    const migrator = new Migrator({ db: admin.db, provider: new SqlFiles(options.folder) });
+    // Forward only: a schema that has passed `to` stays.
+    const passed = to !== undefined && (await appliedMigrations(admin.db)).includes(to);
+    const { error, results } = passed
+      ? { error: undefined, results: [] }
+      : await (to === undefined ? migrator.migrateToLatest() : migrator.migrateTo(to));
     if (error !== undefined) {
       throw new ServiceError(`a migration failed and was rolled back: ${(error as Error).message}`, {
         hint: 'The database is as it was before. Report this with the PostgreSQL version.',
@@ -89,15 +94,21 @@ async function isMigrated(db: Database): Promise<boolean> {
   return rows[0]?.present === true;
 }
 
-async function applied(db: Database): Promise<string[]> {
+/** @returns names of the migrations in a folder, in order */
+export async function knownMigrations(folder: string): Promise<string[]> {
+  return Object.keys(await new SqlFiles(folder).getMigrations());
+}
+
+/** @returns names of the migrations that have run, in order; none where nothing was migrated */
+export async function appliedMigrations(db: Database): Promise<string[]> {
   if (!(await isMigrated(db))) return [];
   const rows = await sql<{ name: string }>`SELECT name FROM kysely_migration ORDER BY name`.execute(db);
   return rows.rows.map((row) => row.name);
 }
 
 async function refuseNewer(db: Database, folder: string): Promise<number> {
-  const known = Object.keys(await new SqlFiles(folder).getMigrations());
-  const done = await applied(db);
+  const known = await knownMigrations(folder);
+  const done = await appliedMigrations(db);
   const unknown = done.filter((name) => !known.includes(name));
   if (unknown.length > 0) {
     throw new InputError(`the database has a newer schema (${unknown.join(', ')}) than this Muniment knows`, {

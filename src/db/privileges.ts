@@ -38,6 +38,8 @@ const RUNTIME_NEEDS: Needs = {
   sightings: ['UPDATE', 'DELETE'],
   source_states: ['UPDATE', 'DELETE'],
   payload_versions: ['UPDATE'],
+  payload_locks: ['UPDATE', 'DELETE'],
+  runs_begun: ['UPDATE', 'DELETE'],
 };
 const ERASER_NEEDS: Needs = {
   snapshots: ['UPDATE'],
@@ -45,6 +47,7 @@ const ERASER_NEEDS: Needs = {
   record_identities: ['UPDATE'],
   sightings: ['DELETE'],
   payload_versions: ['DELETE'],
+  payload_locks: ['DELETE'],
 };
 
 const ERASER = 'muniment_eraser';

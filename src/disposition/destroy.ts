@@ -79,6 +79,33 @@ export async function finishDestructions(context: DispositionContext): Promise<n
   return finished;
 }
 
+/**
+ * Carries out again what the ledger says was destroyed, from a position on: after a restore from a backup that is older, objects and columns
+ * may have come back.
+ * @returns how many payloads were gone over
+ */
+export async function destroyAgain(
+  context: { readonly db: Database; readonly eraser: ObjectEraser },
+  from: number,
+): Promise<number> {
+  let after = '00000000-0000-0000-0000-000000000000';
+  let destroyed = 0;
+  while (true) {
+    const { rows } = await sql<{ record: string; payloads: string[] }>`
+      SELECT record_id AS record, array_agg(commitment) AS payloads FROM payload_destructions
+      WHERE seq >= ${from} AND record_id > ${after} GROUP BY record_id ORDER BY record_id LIMIT 100`.execute(
+      context.db,
+    );
+    if (rows.length === 0) return destroyed;
+    for (const { record, payloads } of rows) {
+      for (const commitment of payloads) await context.eraser.erase(commitment);
+      await context.db.transaction().execute((tx) => eraseRows(tx, record, payloads));
+      destroyed += payloads.length;
+      after = record;
+    }
+  }
+}
+
 function mustBeEligible(decision: Decision): void {
   if (decision.decision === 'eligible') return;
   throw new RefusedError(`record ${decision.record} may not be destroyed: ${decision.decision}`, {

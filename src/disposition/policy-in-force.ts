@@ -67,16 +67,31 @@ function appliedBy(body: AppliedBy | null): AppliedBy | null {
   return body === null ? null : { seq: body.seq, commitment: body.commitment };
 }
 
-/** @returns which of schedules and holds differ, as files, from what is applied */
+/** Position of the last restore that lost bodies of entries: among them may be schedules and holds. -1: there was none. */
+async function lastLoss(db: Database): Promise<number> {
+  const { rows } = await sql<{ seq: number }>`
+    SELECT seq FROM entry_bodies
+    WHERE kind = 'restore.performed' AND (convert_from(body, 'UTF8')::jsonb ->> 'lostBodies')::bigint > 0
+    ORDER BY seq DESC LIMIT 1`.execute(db);
+  return rows[0]?.seq ?? -1;
+}
+
+/**
+ * @returns which of schedules and holds differ, as files, from what is applied. After a restore that may have lost an applied hold nobody
+ *   can know what was in force: both count as differing until they are applied anew.
+ */
 export async function unapplied(
   db: Database,
   files: readonly PolicyFile[],
 ): Promise<('schedules' | 'holds')[]> {
   const differing: ('schedules' | 'holds')[] = [];
+  const loss = await lastLoss(db);
   for (const room of ['schedules', 'holds'] as const) {
     const applied = await appliedBody(db, KINDS[room], Number.MAX_SAFE_INTEGER);
     const present = bodyOf(part(files, room));
-    if (applied === null ? part(files, room).length > 0 : applied.text !== present) differing.push(room);
+    const lost = loss > (applied?.seq ?? -1);
+    if (lost || (applied === null ? part(files, room).length > 0 : applied.text !== present))
+      differing.push(room);
   }
   return differing;
 }

@@ -7,7 +7,7 @@ import { type Clock, instantText } from '../core/clock.ts';
 import { bodyCommitment, newSalt } from '../core/digest.ts';
 import { RefusedError, VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
-import { type Entry, type EntryDraft, encodeEntry, genesis, sealedBody } from './entry.ts';
+import { decodeEntry, type Entry, type EntryDraft, encodeEntry, genesis, sealedBody } from './entry.ts';
 import {
   PROJECTED_TABLES,
   type ProjectedRow,
@@ -103,11 +103,27 @@ export class Ledger {
       return result;
     });
   }
+
+  /**
+   * Takes over entries that were written before, as a published log or another database kept them, with rows that they stand for.
+   * @throws VerificationError when they do not continue this log: then nothing is written
+   */
+  async adopt(entries: readonly Buffer[], rows: readonly ProjectedRow[]): Promise<void> {
+    await this.#db.transaction().execute(async (tx) => {
+      const head = await tx.selectFrom('ledger_head').selectAll().forUpdate().executeTakeFirst();
+      if (head === undefined)
+        throw new VerificationError('the database has no ledger head', { hint: 'Restore a backup.' });
+      const writer = new BatchWriter(tx, this.origin, '', head.at, head);
+      for (const entry of entries) writer.adopt(entry);
+      writer.addRows(rows);
+      await writer.flush();
+    });
+  }
 }
 
 class BatchWriter implements Batch {
   readonly tx: DatabaseTransaction;
-  readonly at: string;
+  at: string;
   readonly #origin: string;
   readonly #actor: string;
   readonly #oldSize: number;
@@ -147,7 +163,12 @@ class BatchWriter implements Batch {
       at: this.at,
       actor: this.#actor,
     } as Entry;
-    const bytes = encodeEntry(entry);
+    this.#append(encodeEntry(entry));
+    this.addRows(projectEntry(entry, input));
+    return seq;
+  }
+
+  #append(bytes: Buffer): void {
     const leaf = leafHash(bytes);
     this.#edge.append(leaf, (level, index, hash) => {
       if (level > 0 && level % 8 === 0) this.#subtrees.push({ level: level / 8, n: index, hash });
@@ -155,8 +176,21 @@ class BatchWriter implements Batch {
     this.#entries.push(bytes);
     this.#leaves.push(leaf);
     this.#last = leaf;
-    for (const row of projectEntry(entry, input)) this.#rows.push(row);
-    return seq;
+  }
+
+  adopt(bytes: Buffer): void {
+    const { entry } = decodeEntry(bytes);
+    const { seq, prev, at, origin } = entry;
+    if (seq !== this.#edge.size || prev !== this.#last.toString('base64') || origin !== this.#origin)
+      throw new VerificationError(`entry ${seq} does not continue the ledger of ${this.#edge.size} entries`, {
+        hint: 'It comes from another history. Nothing was taken over.',
+      });
+    this.at = at;
+    this.#append(bytes);
+  }
+
+  addRows(rows: readonly ProjectedRow[]): void {
+    for (const row of rows) this.#rows.push(row);
   }
 
   addWithBody(draft: BodiedDraft, kind: string, body: Json): number {
@@ -199,24 +233,37 @@ class BatchWriter implements Batch {
   }
 }
 
-async function insertRows(tx: DatabaseTransaction, table: string, rows: readonly object[]): Promise<void> {
+async function insertRows(
+  tx: DatabaseTransaction,
+  table: string,
+  rows: readonly object[],
+  present: 'refused' | 'left' = 'refused',
+): Promise<void> {
   for (let from = 0; from < rows.length; from += ROWS_PER_INSERT) {
     // The table is one of ours and its rows come from code that knows its columns: the types cannot follow a computed table name.
-    await tx
+    const insert = tx
       .insertInto(table as 'records')
-      .values(rows.slice(from, from + ROWS_PER_INSERT) as never)
-      .execute();
+      .values(rows.slice(from, from + ROWS_PER_INSERT) as never);
+    await (present === 'left' ? insert.onConflict((conflict) => conflict.doNothing()) : insert).execute();
   }
 }
 
-/** Inserts projected rows, tables in order. Also used when rows are made anew from the ledger. */
-export async function insertProjected(tx: DatabaseTransaction, rows: readonly ProjectedRow[]): Promise<void> {
+/**
+ * Inserts projected rows, tables in order. Also used when rows are made anew from the ledger.
+ * @param present what becomes of a row whose key stands already: an error, or it is left as it is
+ */
+export async function insertProjected(
+  tx: DatabaseTransaction,
+  rows: readonly ProjectedRow[],
+  present: 'refused' | 'left' = 'refused',
+): Promise<void> {
   const byTable = Map.groupBy(rows, (row) => row.table);
   for (const table of PROJECTED_TABLES) {
     await insertRows(
       tx,
       table,
       (byTable.get(table) ?? []).map((projected): Row => projected.row),
+      present,
     );
   }
 }

@@ -118,6 +118,15 @@ const entrySchema = z.discriminatedUnion('type', [
     damaged: position,
     body: hex,
   }),
+  z.strictObject({
+    ...common,
+    type: z.literal('restore.performed'),
+    from: z.enum(['backup', 'ledger']),
+    manifest: hex,
+    size: position,
+    replayed: position,
+    body: hex,
+  }),
   z.strictObject({ ...common, type: z.literal('sealed'), body: hex }),
 ]);
 

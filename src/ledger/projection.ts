@@ -82,16 +82,7 @@ export function projectEntry(entry: Entry, input: ProjectionInput): ProjectedRow
       ];
     case 'run.finished':
       return [
-        {
-          table: 'capture_runs',
-          row: {
-            id: entry.run,
-            seq: entry.seq,
-            source_id: entry.source,
-            status: entry.status,
-            report: entry.report,
-          },
-        },
+        runRow(entry),
         payloadRow(entry.seq, { run_id: entry.run }, 'report', entry.report, input),
         ...(input.quarantined ?? []).map((q) =>
           payloadRow(entry.seq, { run_id: entry.run }, 'quarantine', q.commitment, input),
@@ -120,6 +111,64 @@ export function projectEntry(entry: Entry, input: ProjectionInput): ProjectedRow
     default:
       return [];
   }
+}
+
+/** Where only a destroyed or lost document said it. */
+const UNKNOWN = 'unknown';
+
+/**
+ * The rows of an entry whose document is gone: what the entry says by itself.
+ * @param destroyed with authority: then the row of the snapshot stands, erased. Of a lost one it does not, so that nothing lost is taken
+ *   for destroyed; only a bare record is left, for other rows to refer to.
+ */
+export function projectWithoutDocument(entry: Entry, destroyed: boolean): ProjectedRow[] {
+  if (entry.type === 'item.missing' || entry.type === 'item.restored') return [stateRow(entry)];
+  if (entry.type === 'run.finished') return [runRow(entry)];
+  if (entry.type !== 'item.captured') return projectEntry(entry, { facts: noFacts });
+  const { seq, record } = entry;
+  const rows: ProjectedRow[] = [];
+  if (entry.version === 1) {
+    rows.push({ table: 'records', row: { id: record, seq, platform: UNKNOWN, kind: UNKNOWN } });
+    if (destroyed) {
+      const row = { record_id: record, seq, platform: UNKNOWN, namespace: null, platform_id: null };
+      rows.push({ table: 'record_identities', row });
+    }
+  }
+  if (destroyed) {
+    const erased = Object.fromEntries(ERASED_COLUMNS.snapshots.map((column) => [column, null]));
+    rows.push({ table: 'snapshots', row: { ...snapshotKey(entry), ...erased } });
+  }
+  return rows;
+}
+
+function noFacts(commitment: string): never {
+  throw new TypeError(`the facts of payload ${commitment} are not at hand`);
+}
+
+function snapshotKey(entry: Extract<Entry, { type: 'item.captured' }>) {
+  return {
+    id: entry.snapshot,
+    seq: entry.seq,
+    record_id: entry.record,
+    run_id: entry.run,
+    version: entry.version,
+    document: entry.document,
+    disclosure: entry.disclosure,
+    leaves: entry.leaves,
+  };
+}
+
+function runRow(entry: Extract<Entry, { type: 'run.finished' }>): ProjectedRow {
+  return {
+    table: 'capture_runs',
+    row: {
+      id: entry.run,
+      seq: entry.seq,
+      source_id: entry.source,
+      status: entry.status,
+      report: entry.report,
+    },
+  };
 }
 
 function payloadRow(
@@ -176,14 +225,7 @@ function capturedRows(
   rows.push({
     table: 'snapshots',
     row: {
-      id: entry.snapshot,
-      seq,
-      record_id: record,
-      run_id: entry.run,
-      version: entry.version,
-      document: entry.document,
-      disclosure: entry.disclosure,
-      leaves: entry.leaves,
+      ...snapshotKey(entry),
       seed: input.seed ?? null,
       content: document.content,
       rule: document.rule,
@@ -222,25 +264,29 @@ function stateRows(
 ): ProjectedRow[] {
   const owner = { record_id: entry.record };
   const rows: ProjectedRow[] = [
-    {
-      table: 'record_states',
-      row: {
-        seq: entry.seq,
-        record_id: entry.record,
-        run_id: entry.run,
-        state: entry.type === 'item.missing' ? entry.state : 'restored',
-        last_seen_at: entry.type === 'item.missing' ? entry.lastSeenAt : null,
-        first_missing_at: entry.type === 'item.missing' ? entry.firstMissingAt : null,
-        seen_at: entry.type === 'item.restored' ? entry.seenAt : null,
-        document: entry.document,
-      },
-    },
+    stateRow(entry),
     payloadRow(entry.seq, owner, 'observation', entry.document, input),
   ];
   if (input.document?.v === 'muniment/v1/observation' && input.document.answer !== null) {
     rows.push(payloadRow(entry.seq, owner, 'answer', input.document.answer.commitment, input));
   }
   return rows;
+}
+
+function stateRow(entry: Extract<Entry, { type: 'item.missing' | 'item.restored' }>): ProjectedRow {
+  return {
+    table: 'record_states',
+    row: {
+      seq: entry.seq,
+      record_id: entry.record,
+      run_id: entry.run,
+      state: entry.type === 'item.missing' ? entry.state : 'restored',
+      last_seen_at: entry.type === 'item.missing' ? entry.lastSeenAt : null,
+      first_missing_at: entry.type === 'item.missing' ? entry.firstMissingAt : null,
+      seen_at: entry.type === 'item.restored' ? entry.seenAt : null,
+      document: entry.document,
+    },
+  };
 }
 
 /** PostgreSQL's text cannot hold U+0000; the document keeps it, the column shows U+FFFD. */

@@ -82,6 +82,8 @@ export interface VerifyOptions {
   /** Opens a note of the checkpoints table with the pinned key. @throws VerificationError */
   readonly openCheckpoint: (note: string) => { size: number; root: Buffer };
   readonly onProgress?: (entries: number) => void;
+  /** Called for every problem, also beyond those that the result lists. */
+  readonly onProblem?: (problem: Problem) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -97,6 +99,8 @@ export interface VerifyResult {
   readonly unanchored: number;
   /** Entries of a type that this Muniment does not know: in the chain, but of unverified meaning. */
   readonly unverifiedMeaning: number;
+  /** Bodies that a restore said were lost, since it had to take their entries from a published log. */
+  readonly lostBodies: number;
   readonly payloads: {
     intact: number;
     destroyed: number;
@@ -148,8 +152,16 @@ class ArchiveVerification {
   readonly #problems: Problem[] = [];
   #unlisted = 0;
   #unknownTypes = 0;
+  /** Problems that a later `restore.performed` may account for, by the position of the body that is missing. */
+  readonly #bodiless: { readonly body: number; readonly problem: Problem }[] = [];
+  readonly #replayed: { readonly from: number; readonly to: number }[] = [];
   /** The intent asked for last: destructions of one intent stand together. */
-  #intent: { readonly seq: number; readonly payloads: ReadonlySet<string> } | null = null;
+  #intent: {
+    readonly seq: number;
+    readonly payloads: ReadonlySet<string>;
+    /** A sealed entry whose body is not there: what it named cannot be known. */
+    readonly bodiless: boolean;
+  } | null = null;
   readonly #payloads = {
     intact: 0,
     destroyed: 0,
@@ -167,8 +179,23 @@ class ArchiveVerification {
   }
 
   #problem(kind: string, seq: number | null, record: string | null, detail: string): void {
-    if (this.#problems.length < PROBLEMS_LISTED) this.#problems.push({ kind, seq, record, detail });
+    this.#report({ kind, seq, record, detail });
+  }
+
+  #report(problem: Problem): void {
+    this.#options.onProblem?.(problem);
+    if (this.#problems.length < PROBLEMS_LISTED) this.#problems.push(problem);
     else this.#unlisted += 1;
+  }
+
+  /** A body may be missing where a restore had no more than the published entry; anywhere else it is a problem. @returns how many are */
+  #judgeBodiless(): number {
+    let lost = 0;
+    for (const { body, problem } of this.#bodiless) {
+      if (!this.#replayed.some(({ from, to }) => body >= from && body < to)) this.#report(problem);
+      else if (problem.kind === 'body-missing') lost += 1;
+    }
+    return lost;
   }
 
   async run(): Promise<VerifyResult> {
@@ -213,6 +240,7 @@ class ArchiveVerification {
         );
     }
     await this.#checkCovered();
+    const lostBodies = this.#judgeBodiless();
     const anchored = Math.max(0, ...anchors.map((a) => a.size));
     return {
       ok: this.#problems.length === 0,
@@ -223,6 +251,7 @@ class ArchiveVerification {
       unsigned: Math.max(0, chain.size - (pinned?.size ?? 0)),
       unanchored: Math.max(0, chain.size - anchored),
       unverifiedMeaning: this.#unknownTypes,
+      lostBodies,
       payloads: this.#payloads,
       problems: this.#problems,
       unlisted: this.#unlisted,
@@ -388,6 +417,9 @@ class ArchiveVerification {
           }
         }
       }
+    } else if (entry.type === 'restore.performed') {
+      const to = Math.min(entry.size + entry.replayed, seq);
+      if (entry.replayed > 0) this.#replayed.push({ from: entry.size, to });
     } else if (entry.type === 'payload.destroyed') {
       await this.#checkDestruction(entry);
     } else if (entry.type === 'run.finished') {
@@ -415,8 +447,10 @@ class ArchiveVerification {
         this.#problem('row-unexpected', seq, null, `entry ${seq} has no body, yet a row holds one`);
       return;
     }
-    if (body === undefined) this.#problem('body-missing', seq, null, `the body of entry ${seq} is missing`);
-    else if (bodyCommitment(body.salt as Buffer, body.body as Buffer) !== commitment) {
+    if (body === undefined) {
+      const detail = `the body of entry ${seq} is missing`;
+      this.#bodiless.push({ body: seq, problem: { kind: 'body-missing', seq, record: null, detail } });
+    } else if (bodyCommitment(body.salt as Buffer, body.body as Buffer) !== commitment) {
       this.#problem(
         'body-altered',
         seq,
@@ -744,13 +778,12 @@ class ArchiveVerification {
   /** Destroyed means: gone from the store, and by an intent that named it before. */
   async #checkDestruction(entry: Extract<Entry, { type: 'payload.destroyed' }>): Promise<void> {
     const { payload, seq, record, intent } = entry;
-    if (intent >= seq || !(await this.#intentLists(intent)).has(payload))
-      this.#problem(
-        'destruction-without-intent',
-        seq,
-        record,
-        `entry ${intent} is no intent to destroy payload ${payload}`,
-      );
+    if (intent >= seq || !(await this.#intentLists(intent)).has(payload)) {
+      const detail = `entry ${intent} is no intent to destroy payload ${payload}`;
+      const problem = { kind: 'destruction-without-intent', seq, record, detail };
+      if (this.#intent?.bodiless === true && intent < seq) this.#bodiless.push({ body: intent, problem });
+      else this.#report(problem);
+    }
     try {
       const object = await this.#reader.object(payload);
       object.body.destroy();
@@ -787,6 +820,7 @@ class ArchiveVerification {
     const payloads = new Set<string>();
     const bytes = await this.#reader.entry(seq);
     const [row] = await this.#reader.rows('entry_bodies', seq, seq + 1);
+    const bodiless = row === undefined && bytes !== null && isSealed(bytes);
     if (bytes !== null && row?.kind === 'disposition.intent') {
       const decoded = decodeEntry(bytes);
       const body = row.body as Buffer;
@@ -799,7 +833,7 @@ class ArchiveVerification {
         for (const listed of records) for (const payload of listed.payloads) payloads.add(payload);
       }
     }
-    this.#intent = { seq, payloads };
+    this.#intent = { seq, payloads, bodiless };
     return payloads;
   }
 
@@ -810,6 +844,16 @@ class ArchiveVerification {
     return (
       decoded.known && decoded.entry.type === 'payload.destroyed' && decoded.entry.payload === commitment
     );
+  }
+}
+
+function isSealed(bytes: Buffer): boolean {
+  try {
+    const decoded = decodeEntry(bytes);
+    return decoded.known && decoded.entry.type === 'sealed';
+  } catch (error) {
+    if (error instanceof VerificationError) return false; // the chain check reports it
+    throw error;
   }
 }
 

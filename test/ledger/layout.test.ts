@@ -80,6 +80,15 @@ const ENTRIES: Entry[] = [
   { ...common, type: 'record.linked', record: id, source: id, run: id },
   { ...common, type: 'payload.destroyed', record: id, payload: hex, intent: 0 },
   { ...common, type: 'bundle.produced', bundle: id, size: 999_999_999_999_999, records: 0, manifest: hex },
+  ...(['backup', 'ledger'] as const).map((from) => ({
+    ...common,
+    type: 'restore.performed' as const,
+    from,
+    manifest: hex,
+    size: 0,
+    replayed: 17,
+    body: hex,
+  })),
   { ...common, type: 'sealed', body: hex },
 ];
 

@@ -6,6 +6,7 @@ import { SOFTWARE } from '../../context.ts';
 import { systemClock } from '../../core/clock.ts';
 import { EXIT, type ExitCode } from '../../core/errors.ts';
 import { addArchiveCommands } from './cmd-archive.ts';
+import { addBackupCommands } from './cmd-backup.ts';
 import { addCaptureCommands } from './cmd-capture.ts';
 import { addDoctorCommand } from './cmd-doctor.ts';
 import { addPolicyCommands } from './cmd-policy.ts';
@@ -57,6 +58,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   addReadCommands(program, shell);
   addStoreCommands(program, shell);
   addDoctorCommand(program, shell);
+  addBackupCommands(program, shell);
   try {
     await program.parseAsync(args as string[], { from: 'user' });
     return code;

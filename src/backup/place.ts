@@ -1,0 +1,225 @@
+// Where a backup lies: a folder, or a prefix in a bucket. Files are written whole under their final name, streaming; payloads lie in an
+// object store of their own below it, under that store's contract.
+
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, rename } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
+import type { Clock } from '../core/clock.ts';
+import { InputError, ServiceError } from '../core/errors.ts';
+import { diskTrouble } from '../store/disk.ts';
+import type { ObjectStore } from '../store/objects.ts';
+import { openStore } from '../store/open.ts';
+import { isNamed, S3Bucket } from '../store/s3-bucket.ts';
+
+/** Length and SHA-256 (hex) of what was written. */
+export interface Written {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export interface BackupPlace extends AsyncDisposable {
+  /** For people; no secret in it. */
+  readonly location: string;
+  /** Whether nothing stands here. */
+  isEmpty(): Promise<boolean>;
+  /** @returns null only where there is positively no such file */
+  read(name: string): Promise<Readable | null>;
+  /** Replaces a file as a whole, durably. */
+  write(name: string, bytes: AsyncIterable<Uint8Array> | Uint8Array): Promise<Written>;
+  /** The payloads' own store. @param create make it where there is none */
+  payloads(create: boolean): Promise<ObjectStore>;
+}
+
+export interface PlaceOptions {
+  readonly clock: Clock;
+  /** Of the bucket; the folder does not need them. */
+  readonly region: string;
+  readonly endpoint: string | null;
+}
+
+const PART = 16 * 1024 * 1024;
+const PAYLOADS = 'payloads';
+
+/** @param address a folder, or s3://BUCKET/PREFIX. @throws InputError when it is neither */
+export function openPlace(address: string, options: PlaceOptions): BackupPlace {
+  if (!address.startsWith('s3://')) {
+    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(address))
+      throw new InputError(`${address} is no place for a backup`, {
+        hint: 'Name a folder, or s3://BUCKET/PREFIX.',
+      });
+    return new FolderPlace(resolve(address), options.clock);
+  }
+  const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*?))?\/*$/.exec(address);
+  if (match === null)
+    throw new InputError(`${address} is no place for a backup`, { hint: 'Write s3://BUCKET/PREFIX.' });
+  const prefix = match[2] === undefined || match[2] === '' ? '' : `${match[2]}/`;
+  return new BucketPlace(match[1] as string, prefix, options);
+}
+
+/** @returns the whole file, null where there is none. @throws InputError when it is longer than `limit` */
+export async function readWhole(place: BackupPlace, name: string, limit: number): Promise<Buffer | null> {
+  const stream = await place.read(name);
+  if (stream === null) return null;
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > limit)
+      throw new InputError(`${name} in ${place.location} has more than ${limit} bytes`, {
+        hint: 'It is no backup of Muniment, or was altered.',
+      });
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+class Meter {
+  readonly #hash = createHash('sha256');
+  #bytes = 0;
+  async *through(chunks: AsyncIterable<Uint8Array> | Uint8Array): AsyncGenerator<Uint8Array> {
+    if (chunks instanceof Uint8Array) {
+      yield this.#count(chunks);
+      return;
+    }
+    for await (const chunk of chunks) yield this.#count(chunk);
+  }
+  #count(chunk: Uint8Array): Uint8Array {
+    this.#hash.update(chunk);
+    this.#bytes += chunk.byteLength;
+    return chunk;
+  }
+  written(): Written {
+    return { bytes: this.#bytes, sha256: this.#hash.digest('hex') };
+  }
+}
+
+class FolderPlace implements BackupPlace {
+  readonly location: string;
+  readonly #clock: Clock;
+
+  constructor(folder: string, clock: Clock) {
+    this.location = folder;
+    this.#clock = clock;
+  }
+
+  async isEmpty(): Promise<boolean> {
+    try {
+      return (await readdir(this.location)).length === 0;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+      throw diskTrouble(error, `could not read ${this.location}`);
+    }
+  }
+
+  async read(name: string): Promise<Readable | null> {
+    try {
+      const file = await open(join(this.location, name));
+      await file.close();
+      return createReadStream(join(this.location, name));
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return null;
+      throw diskTrouble(error, `could not read ${join(this.location, name)}`);
+    }
+  }
+
+  async write(name: string, bytes: AsyncIterable<Uint8Array> | Uint8Array): Promise<Written> {
+    const path = join(this.location, name);
+    const meter = new Meter();
+    try {
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      const file = await open(`${path}.new`, 'w', 0o600);
+      try {
+        for await (const chunk of meter.through(bytes)) {
+          for (let at = 0; at < chunk.byteLength; ) at += (await file.write(chunk, at)).bytesWritten;
+        }
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(`${path}.new`, path);
+      const folder = await open(dirname(path), 'r');
+      try {
+        await folder.sync();
+      } finally {
+        await folder.close();
+      }
+    } catch (error) {
+      throw diskTrouble(error, `could not write ${path}`);
+    }
+    return meter.written();
+  }
+
+  async payloads(create: boolean): Promise<ObjectStore> {
+    const path = join(this.location, PAYLOADS);
+    return openStore({ provider: 'directory', path }, { clock: this.#clock, create });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+class BucketPlace implements BackupPlace {
+  readonly location: string;
+  readonly #bucket: S3Bucket;
+  readonly #options: PlaceOptions;
+
+  constructor(bucket: string, prefix: string, options: PlaceOptions) {
+    const { region, endpoint } = options;
+    this.#bucket = new S3Bucket({ bucket, prefix, region, endpoint });
+    this.location = this.#bucket.location;
+    this.#options = options;
+  }
+
+  async isEmpty(): Promise<boolean> {
+    const { bucket, prefix, client } = this.#bucket;
+    try {
+      const page = await client.send(
+        new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, MaxKeys: 1 }),
+      );
+      return (page.Contents ?? []).length === 0;
+    } catch (error) {
+      throw this.#bucket.trouble(error, 'could not list the place of the backup');
+    }
+  }
+
+  async read(name: string): Promise<Readable | null> {
+    const { bucket, prefix, client } = this.#bucket;
+    try {
+      const answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: prefix + name }));
+      if (!(answer.Body instanceof Readable))
+        throw new ServiceError(`the storage service gave no body for ${name}`);
+      return answer.Body;
+    } catch (error) {
+      if (isNamed(error, 'NoSuchKey')) return null;
+      throw this.#bucket.trouble(error, `could not read ${name} of the backup`);
+    }
+  }
+
+  async write(name: string, bytes: AsyncIterable<Uint8Array> | Uint8Array): Promise<Written> {
+    const { bucket, prefix, client } = this.#bucket;
+    const meter = new Meter();
+    try {
+      const params = { Bucket: bucket, Key: prefix + name, Body: Readable.from(meter.through(bytes)) };
+      await new Upload({ client, params, partSize: PART, queueSize: 2 }).done();
+    } catch (error) {
+      throw this.#bucket.trouble(error, `could not write ${name} of the backup`);
+    }
+    return meter.written();
+  }
+
+  async payloads(_create: boolean): Promise<ObjectStore> {
+    const { region, endpoint, clock } = this.#options;
+    const { bucket, prefix } = this.#bucket;
+    return openStore(
+      { provider: 's3', bucket, region, endpoint, prefix: `${prefix}${PAYLOADS}/`, lock: 'none' },
+      { clock },
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#bucket.client.destroy();
+  }
+}

@@ -1,0 +1,163 @@
+// Takes a ledger over from where it survived, and makes the rows that a database lost anew from entries and objects. Both can be
+// interrupted and begun again.
+
+import { bodyCommitment } from '../core/digest.ts';
+import type { Database, DatabaseTransaction } from '../db/database.ts';
+import { storedVersions } from '../db/payload-versions.ts';
+import { insertProjected, type Ledger } from '../ledger/append.ts';
+import { decodeEntry, type Entry } from '../ledger/entry.ts';
+import { type ProjectedRow, projectWithoutDocument } from '../ledger/projection.ts';
+import { entriesFrom } from '../ledger/reader.ts';
+import { rebuildRows } from '../ledger/rebuild.ts';
+import type { ObjectReader } from '../store/objects.ts';
+
+/** Where entries survived. */
+export interface EntrySource {
+  readonly size: number;
+  /** By ascending position, from the given one on. */
+  entries(from: number): AsyncIterable<readonly { readonly seq: number; readonly entry: Buffer }[]>;
+}
+
+/** Appends entries from the ledger's present end on, with the destructions that they tell. @returns how many */
+export async function adoptEntries(
+  ledger: Ledger,
+  source: EntrySource,
+  options: { signal: AbortSignal; onProgress?: (entries: number) => void },
+): Promise<number> {
+  const { size } = await ledger.head();
+  let adopted = 0;
+  if (source.size <= size) return 0;
+  for await (const batch of source.entries(size)) {
+    options.signal.throwIfAborted();
+    const entries = batch.filter(({ seq }) => seq >= size);
+    const rows: ProjectedRow[] = [];
+    for (const { entry } of entries) {
+      const decoded = decodeEntry(entry);
+      if (decoded.known && decoded.entry.type === 'payload.destroyed')
+        rows.push(...projectWithoutDocument(decoded.entry, true));
+    }
+    await ledger.adopt(
+      entries.map(({ entry }) => entry),
+      rows,
+    );
+    adopted += entries.length;
+    options.onProgress?.(size + adopted);
+  }
+  return adopted;
+}
+
+export interface RebuildOutcome {
+  /** Payloads that are neither in the store nor destroyed; the first thousand of them. */
+  readonly lost: { seq: number; commitment: string }[];
+  readonly lostCount: number;
+}
+
+const LISTED = 1000;
+
+/**
+ * Makes the rows of entries from a position on; those that stand are left as they are.
+ * @param platformOf the platform of a source by its name, as the settings say
+ */
+export async function rebuildFrom(
+  db: Database,
+  store: ObjectReader,
+  from: number,
+  options: {
+    platformOf: (source: string) => string | undefined;
+    signal: AbortSignal;
+    onProgress?: (entries: number) => void;
+  },
+): Promise<RebuildOutcome> {
+  const lost: RebuildOutcome['lost'] = [];
+  let lostCount = 0;
+  const read = async (commitment: string) => {
+    const versions = await storedVersions(db, store.identity, [commitment]);
+    const { object, body } = await store.get(commitment, versions.get(commitment) ?? null);
+    return { contentType: object.contentType, metadata: object.metadata, body };
+  };
+  const isDestroyed = async (commitment: string): Promise<boolean> => {
+    const row = await db
+      .selectFrom('payload_destructions')
+      .select('seq')
+      .where('commitment', '=', commitment)
+      .executeTakeFirst();
+    return row !== undefined;
+  };
+  /** Last entry on each source. */
+  const sources = new Map<string, number>();
+  for await (const batch of entriesFrom(db, from)) {
+    options.signal.throwIfAborted();
+    const rows: ProjectedRow[] = [];
+    const named: { id: string; name: string }[] = [];
+    for (const { seq, entry } of batch) {
+      const decoded = decodeEntry(entry);
+      if (decoded.known && decoded.entry.type === 'source.changed') sources.set(decoded.entry.source, seq);
+      const rebuilt = await rebuildRows(entry, read, isDestroyed);
+      rows.push(...rebuilt.rows);
+      if (rebuilt.source !== null) named.push(rebuilt.source);
+      for (const commitment of rebuilt.lost) if (lost.length < LISTED) lost.push({ seq, commitment });
+      lostCount += rebuilt.lost.length;
+    }
+    await db.transaction().execute(async (tx) => {
+      for (const { id, name } of named) {
+        const seq = sources.get(id);
+        const platform = options.platformOf(name);
+        if (seq === undefined || platform === undefined) continue;
+        await tx
+          .insertInto('sources')
+          .values({ id, seq, name, platform })
+          .onConflict((conflict) => conflict.doNothing())
+          .execute();
+      }
+      await insertProjected(tx, await withoutDoubles(tx, rows), 'left');
+    });
+    options.onProgress?.((batch.at(-1) as { seq: number }).seq + 1);
+  }
+  return { lost, lostCount };
+}
+
+/** Erased identities have no key that a second insert would meet: a rebuild that goes on would double them. */
+async function withoutDoubles(
+  tx: DatabaseTransaction,
+  rows: readonly ProjectedRow[],
+): Promise<readonly ProjectedRow[]> {
+  const erased = rows.flatMap(({ table, row }) =>
+    table === 'record_identities' && row.platform_id === null ? [String(row.record_id)] : [],
+  );
+  if (erased.length === 0) return rows;
+  const present = await tx
+    .selectFrom('record_identities')
+    .select('record_id')
+    .where('record_id', 'in', erased)
+    .execute();
+  const doubles = new Set(present.map((row) => row.record_id));
+  return rows.filter(
+    ({ table, row }) => table !== 'record_identities' || !doubles.has(String(row.record_id)),
+  );
+}
+
+/** @returns positions whose entry commits to a body that no row holds, in a range */
+export async function bodiless(db: Database, from: number, to: number): Promise<number[]> {
+  const missing: number[] = [];
+  for await (const batch of entriesFrom(db, from, to)) {
+    const first = batch[0]?.seq ?? 0;
+    const last = batch.at(-1)?.seq ?? 0;
+    const rows = await db
+      .selectFrom('entry_bodies')
+      .select(['seq', 'salt', 'body'])
+      .where('seq', '>=', first)
+      .where('seq', '<=', last)
+      .execute();
+    const bodies = new Map(rows.map((row) => [row.seq, bodyCommitment(row.salt, row.body)]));
+    for (const { seq, entry } of batch) {
+      const decoded = decodeEntry(entry);
+      const wanted = decoded.known ? bodyOf(decoded.entry) : null;
+      if (wanted !== null && bodies.get(seq) !== wanted) missing.push(seq);
+    }
+  }
+  return missing;
+}
+
+function bodyOf(entry: Entry): string | null {
+  return 'body' in entry ? entry.body : null;
+}

@@ -1,0 +1,219 @@
+// backup, restore, rebuild: how an archive survives the loss of what it stands on.
+
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { backUp, listBackups } from '../../backups.ts';
+import { resolveSecret } from '../../config.ts';
+import { EXIT, InputError } from '../../core/errors.ts';
+import { requirePermission } from '../../core/people.ts';
+import { restoreArchive } from '../../restore.ts';
+import { openHome, type Shell } from './shell.ts';
+
+interface BucketOptions {
+  region?: string;
+  endpoint?: string;
+}
+
+/** On a command line a relative path means the current folder. */
+function secret(reference: string | undefined, shell: Shell, option: string): string | undefined {
+  if (reference === undefined) return undefined;
+  if (!/^(file:|\$\{)/.test(reference))
+    throw new InputError(`${option} takes a reference, not the secret itself`, {
+      hint: `Write file:PATH or '\${NAME}': what stands on a command line is read by everyone on this machine.`,
+    });
+  return resolveSecret(reference, process.cwd(), shell.environment, option);
+}
+
+async function pem(path: string | undefined, option: string): Promise<string | undefined> {
+  if (path === undefined) return undefined;
+  const file = resolve(path.replace(/^file:/, ''));
+  return readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new InputError(`${option}: the file ${file} cannot be read`, {
+      hint: 'Check its path and permissions.',
+      cause,
+    });
+  });
+}
+
+const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
+
+export function addBackupCommands(program: Command, shell: Shell): void {
+  addBackup(program, shell);
+  addRestore(program, shell);
+}
+
+function addBackup(program: Command, shell: Shell): void {
+  const backup = program
+    .command('backup')
+    .description('make a backup: database, settings, payloads and sealed keys, signed')
+    .argument('<place>', 'a folder, or s3://BUCKET/PREFIX, that is empty or holds this unfinished backup')
+    .option('--passphrase <ref>', `seal the keys to a passphrase: file:PATH or '\${NAME}'`)
+    .option('--recipient <pem>', 'seal the keys to an X25519 public key (openssl genpkey -algorithm X25519)')
+    .option('--without-keys', 'leave the keys out: a copy of keys/ is kept elsewhere', false)
+    .option('--payloads <how>', 'copy, or reference (default: copy of a folder, reference to a bucket)')
+    .option('--expires <period>', 'how long the backup is kept', 'P90D')
+    .option('--region <region>', 'of the bucket')
+    .option('--endpoint <url>', 'of the storage service')
+    .action(
+      async (
+        address: string,
+        options: BucketOptions & {
+          passphrase?: string;
+          recipient?: string;
+          withoutKeys: boolean;
+          payloads?: string;
+          expires: string;
+        },
+      ) => {
+        const passphrase = secret(options.passphrase, shell, '--passphrase');
+        const recipient = await pem(options.recipient, '--recipient');
+        const ways = [passphrase, recipient, options.withoutKeys ? '' : undefined];
+        if (ways.filter((way) => way !== undefined).length !== 1)
+          throw new InputError(
+            'say how the keys are kept: one of --passphrase, --recipient, --without-keys',
+            {
+              hint: 'Without the signing key and the archive secret no backup is of full use.',
+            },
+          );
+        const { payloads } = options;
+        if (payloads !== undefined && payloads !== 'copy' && payloads !== 'reference')
+          throw new InputError(`${payloads} is no way to keep payloads`, { hint: 'Say copy or reference.' });
+        await using archive = await openHome(shell);
+        requirePermission(archive.account, 'backup');
+        const output = shell.output();
+        const made = await backUp(archive, {
+          address,
+          region: options.region,
+          endpoint: options.endpoint,
+          payloads,
+          sealing: passphrase !== undefined ? { passphrase } : recipient !== undefined ? { recipient } : null,
+          expires: options.expires,
+          signal: shell.signal,
+          onProgress: (done) => output.progress(done),
+        });
+        output.progress('');
+        output.result(
+          made,
+          () => `Backed up ${plural(made.size, 'entry').replace('entrys', 'entries')} to ${made.place}
+  ${plural(made.tables, 'table')} with ${plural(made.rows, 'row')}; ${made.payloads === 'copy' ? `${plural(made.copied, 'payload')} copied` : 'payloads by reference: the bucket or folder they lie in is NOT in this backup'}
+  keys: ${made.keys ? 'sealed' : 'NOT in this backup'}
+  to be removed after ${made.expires}; entered as ${made.entry}
+${
+  made.lacking.length === 0
+    ? 'Restore it once, elsewhere, to know that you can: muniment restore'
+    : `INCOMPLETE: ${plural(made.lacking.length, 'payload')} could not be copied (${made.lacking[0]?.problem} in the archive itself). Run \`muniment verify\`.`
+}`,
+        );
+        if (made.lacking.length > 0) shell.end(EXIT.incomplete);
+      },
+    );
+  backup
+    .command('list')
+    .description('list the backups that the ledger knows of, and which are to be removed')
+    .action(async () => {
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'backups read');
+      const backups = await listBackups(archive);
+      shell
+        .output()
+        .result({ backups }, () =>
+          backups.length === 0
+            ? 'No backup was made.'
+            : backups
+                .map(
+                  (b) =>
+                    `${b.backup}  ${b.madeAt}  ${b.size} entries, payloads by ${b.payloads}  ${b.expired ? `EXPIRED on ${b.expires}: remove it` : `until ${b.expires}`}  ${b.place}`,
+                )
+                .join('\n'),
+        );
+    });
+}
+
+function addRestore(program: Command, shell: Shell): void {
+  program
+    .command('restore')
+    .description('make the archive anew from a backup, into an empty home (--home) and database')
+    .argument('<backup>', 'a folder, or s3://BUCKET/PREFIX')
+    .option('--passphrase <ref>', `opens the sealed keys: file:PATH or '\${NAME}'`)
+    .option('--recovery-key <pem>', 'opens the sealed keys: the X25519 private key')
+    .option('--keys <dir>', 'use this copy of keys/ instead')
+    .option('--key <vkey>', "the archive's verifier key, obtained by another way")
+    .option('--database <url>', `a reference to a PostgreSQL URL, or the word embedded (default: as it was)`)
+    .option('--admin-url <ref>', 'administrator of that database, if it is to be migrated')
+    .option(
+      '--store <where>',
+      'put payloads into this folder or s3://BUCKET/PREFIX (default: where they were)',
+    )
+    .option('--payloads-from <backup>', 'a backup by value, for one by reference whose store is gone')
+    .option('--published <dir>', 'the last published log: what came after the backup is taken over from it')
+    .option('--checkpoint <file>', 'the last checkpoint that somebody holds')
+    .option('--nothing-later', 'no checkpoint left the archive after the backup', false)
+    .option('--accept-losses', 'serve although something that was signed is gone for good', false)
+    .option('--region <region>', 'of the bucket')
+    .option('--endpoint <url>', 'of the storage service')
+    .action(
+      async (
+        address: string,
+        options: BucketOptions & {
+          passphrase?: string;
+          recoveryKey?: string;
+          keys?: string;
+          key?: string;
+          database?: string;
+          adminUrl?: string;
+          store?: string;
+          payloadsFrom?: string;
+          published?: string;
+          checkpoint?: string;
+          nothingLater: boolean;
+          acceptLosses: boolean;
+        },
+      ) => {
+        const passphrase = secret(options.passphrase, shell, '--passphrase');
+        const recoveryKey = await pem(options.recoveryKey, '--recovery-key');
+        const output = shell.output();
+        const restored = await restoreArchive(
+          {
+            ...options,
+            backup: address,
+            home: shell.home(),
+            database: options.database?.startsWith('file:')
+              ? `file:${resolve(options.database.slice('file:'.length))}`
+              : options.database,
+            adminUrl: secret(options.adminUrl, shell, '--admin-url') ?? null,
+            unsealing:
+              passphrase !== undefined ? { passphrase } : recoveryKey !== undefined ? { recoveryKey } : null,
+          },
+          {
+            environment: shell.environment,
+            clock: shell.clock,
+            signal: shell.signal,
+            onProgress: (done) => output.progress(done),
+          },
+        );
+        output.progress('');
+        const { finished, backup, payloads } = restored;
+        const { verified: _, ...ended } = finished;
+        output.result({ ...restored, finished: ended }, () =>
+          [
+            `Restored ${restored.origin} into ${restored.home}: verified, ${finished.size} entries`,
+            `  from the backup ${backup.id} of ${backup.madeAt} (${backup.size} entries)${restored.replayed > 0 ? `, and ${restored.replayed} from the published log` : ''}`,
+            `  ${plural(payloads.carried, 'payload')} brought back, ${finished.destroyedAgain} destroyed again or kept out`,
+            ...(finished.lostBodies > 0
+              ? [
+                  `  LOST: the bodies of ${finished.lostBodies} published entries, among them perhaps holds: nothing may be destroyed until \`muniment policy apply\``,
+                ]
+              : []),
+            ...(finished.losses > 0
+              ? [`  LOST, as you accepted: ${finished.losses} findings; \`muniment verify\` lists them`]
+              : []),
+            restored.keyConfirmed
+              ? `  verifier key ${restored.verifierKey}`
+              : `  verifier key ${restored.verifierKey}: it came with the backup; compare it with what you published`,
+          ].join('\n'),
+        );
+        if (finished.losses > 0 || finished.lostBodies > 0) shell.end(EXIT.incomplete);
+      },
+    );
+}
