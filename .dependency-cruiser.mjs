@@ -9,6 +9,7 @@ const rooms = {
   ledger: ['core', 'db'],
   capture: ['core', 'db', 'sources', 'store', 'ledger'],
   disposition: ['core', 'db', 'store', 'ledger', 'policy', 'capture'],
+  upkeep: ['core', 'db', 'store', 'ledger', 'disposition'],
   search: ['core', 'db', 'ledger', 'policy'],
   requests: ['core', 'db', 'search', 'ledger', 'policy'],
   export: ['core', 'db', 'store', 'ledger', 'policy', 'search', 'requests'],
@@ -42,7 +43,7 @@ export default {
     {
       name: 'only-disposition-may-erase',
       severity: 'error',
-      from: { pathNot: '^src/(disposition/|store/|context\\.js|operations\\.js)' },
+      from: { pathNot: '^src/(disposition/|store/|context\\.js|operations\\.js|storage\\.js)' },
       to: { path: '^src/store/eraser\\.js$' },
     },
     {

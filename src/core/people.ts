@@ -21,6 +21,8 @@ const PERMITTED: Readonly<Record<string, readonly Role[]>> = {
   verify: ['auditor', 'officer', 'admin'],
   publish: ['auditor', 'officer', 'admin'],
   'holds read': ['officer'],
+  'store sweep': ['admin'],
+  'store copy': ['admin'],
 };
 export type Action =
   | 'collect'
@@ -30,7 +32,9 @@ export type Action =
   | 'policy explain'
   | 'verify'
   | 'publish'
-  | 'holds read';
+  | 'holds read'
+  | 'store sweep'
+  | 'store copy';
 
 /** @throws RefusedError when none of the account's roles permits the action */
 export function requirePermission(account: Account, action: Action): void {

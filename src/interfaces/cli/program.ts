@@ -8,6 +8,7 @@ import { addArchiveCommands } from './cmd-archive.ts';
 import { addCaptureCommands } from './cmd-capture.ts';
 import { addPolicyCommands } from './cmd-policy.ts';
 import { addReadCommands } from './cmd-read.ts';
+import { addStoreCommands } from './cmd-store.ts';
 import { openOutput, tellError } from './output.ts';
 import type { Shell } from './shell.ts';
 
@@ -44,6 +45,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   addCaptureCommands(program, shell);
   addPolicyCommands(program, shell);
   addReadCommands(program, shell);
+  addStoreCommands(program, shell);
   for (const command of program.commands) {
     command.exitOverride();
     for (const inner of command.commands) inner.exitOverride();
