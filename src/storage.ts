@@ -41,7 +41,7 @@ function momentBefore(now: Temporal.Instant, window: string): Temporal.Instant {
  */
 export async function sweep(
   archive: Archive,
-  options: Work & { window: string; remove: boolean },
+  options: Work & { window: string; remove: boolean; attempts?: number },
 ): Promise<SweepResult> {
   const { database, store, settings, clock, ledger } = archive;
   const now = clock.now();

@@ -64,8 +64,8 @@ export interface SweepResult {
 const LISTED = 1000;
 /** Objects looked at, and removed, at the same time. */
 const GROUP = 16;
-/** How often a removal waits for runs to end, and how long each time. */
-const PATIENCE = 30;
+/** How often a removal that a run is in the way of is tried again, unless told, and after how long. */
+const ATTEMPTS = 30;
 const PAUSE_MS = 1000;
 
 export async function sweepStore(
@@ -74,6 +74,7 @@ export async function sweepStore(
     before: Temporal.Instant;
     stale: Temporal.Instant;
     signal: AbortSignal;
+    attempts?: number | undefined;
     onProgress?: (text: string) => void;
   },
 ): Promise<SweepResult> {
@@ -87,11 +88,12 @@ class Sweep {
   readonly #result: SweepResult;
   #unreferenced: ListedObject[] = [];
   #absent: PayloadRow[] = [];
-  #patience = PATIENCE;
+  #attempts: number;
 
   constructor(context: SweepContext, options: Parameters<typeof sweepStore>[1]) {
     this.#context = context;
     this.#options = options;
+    this.#attempts = options.attempts ?? ATTEMPTS;
     this.#mark = archiveMark(context.origin);
     this.#result = {
       store: context.store.location,
@@ -213,8 +215,8 @@ class Sweep {
     if (keys.length === 0) return new Map();
     for (;;) {
       const removals = await removeUnreferenced(this.#context.db, eraser, keys);
-      if (removals.get(keys[0] as string) !== 'busy' || this.#patience === 0) return removals;
-      this.#patience -= 1;
+      if (removals.get(keys[0] as string) !== 'busy' || this.#attempts === 0) return removals;
+      this.#attempts -= 1;
       this.#options.onProgress?.('waiting for a run to end');
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       this.#options.signal.throwIfAborted();

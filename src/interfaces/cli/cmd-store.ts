@@ -99,7 +99,7 @@ function sweepText(result: Sweep): string {
   ];
   if (lostRows.count > 0)
     lines.push(
-      `  ROWS LOST: the ledger names ${lostRows.count} payloads that no row knows. Nothing was removed. Run \`muniment verify\`.`,
+      `  ROWS LOST: the ledger names ${lostRows.count} payload${lostRows.count === 1 ? '' : 's'} that no row knows. Nothing was removed. Run \`muniment verify\`.`,
       ...some(lostRows, (l) => `${l.payload}  named by entry ${l.entry}`),
     );
   return lines.join('\n');
