@@ -208,20 +208,18 @@ const file = z.strictObject({
     }),
 });
 
-const reference = z
-  .string()
-  .regex(/^(\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+)$/, `must be a reference: '\${NAME}' or file:PATH`);
 const storeFile = z.strictObject({
   store: file.shape.store.unwrap(),
   credentials: z
     .strictObject({
-      accessKeyId: reference,
-      secretAccessKey: reference,
-      sessionToken: reference.optional(),
+      accessKeyId: z.string(),
+      secretAccessKey: z.string(),
+      sessionToken: z.string().optional(),
     })
     .optional(),
 });
 
+const WHOLE_REFERENCE = /^(\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+)$/;
 const REFERENCE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
 
 /** Resolves `${NAME}` and `file:PATH`, the only ways a secret may be named. @throws InputError naming the reference, never the value */
@@ -273,10 +271,18 @@ export async function readStoreFile(
   home: string,
   environment: Environment,
 ): Promise<DescribedStore> {
-  const { store, credentials } = (await readYamlFile(path, storeFile)).value;
+  const { value, place } = await readYamlFile(path, storeFile);
+  const { store, credentials } = value;
   const root = resolve(home);
-  const secret = (name: 'accessKeyId' | 'secretAccessKey' | 'sessionToken', text: string): string =>
-    resolveSecret(text, root, environment, `${path}: credentials.${name}`);
+  const secret = (name: 'accessKeyId' | 'secretAccessKey' | 'sessionToken', text: string): string => {
+    const { line, column } = place(['credentials', name]);
+    const where = `${path}:${line}:${column}: credentials.${name}`;
+    if (WHOLE_REFERENCE.test(text)) return resolveSecret(text, root, environment, where);
+    // Not by the schema: its messages show what stands there.
+    throw new InputError(`${where} is no reference`, {
+      hint: `Put it in an environment variable or a file, and refer to that: '\${NAME}' or file:PATH.`,
+    });
+  };
   return {
     settings: located(store, root),
     credentials:
