@@ -9,6 +9,7 @@ const rooms = {
   ledger: ['core', 'db'],
   capture: ['core', 'db', 'sources', 'store', 'ledger'],
   disposition: ['core', 'db', 'store', 'ledger', 'policy', 'capture'],
+  upkeep: ['core', 'db', 'store', 'ledger', 'disposition'],
   search: ['core', 'db', 'ledger', 'policy'],
   requests: ['core', 'db', 'search', 'ledger', 'policy'],
   backup: ['core', 'db', 'store', 'ledger', 'disposition'],
@@ -44,7 +45,7 @@ export default {
     {
       name: 'only-disposition-may-erase',
       severity: 'error',
-      from: { pathNot: '^src/(disposition/|store/|context\\.js|operations\\.js|recovery\\.js)' },
+      from: { pathNot: '^src/(disposition/|store/|context\\.js|operations\\.js|recovery\\.js|storage\\.js)' },
       to: { path: '^src/store/eraser\\.js$' },
     },
     {

@@ -223,6 +223,18 @@ const file = z.strictObject({
     }),
 });
 
+const storeFile = z.strictObject({
+  store: file.shape.store.unwrap(),
+  credentials: z
+    .strictObject({
+      accessKeyId: z.string(),
+      secretAccessKey: z.string(),
+      sessionToken: z.string().optional(),
+    })
+    .optional(),
+});
+
+const WHOLE_REFERENCE = /^(\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+)$/;
 const REFERENCE = /\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g;
 
 /** Resolves `${NAME}` and `file:PATH`, the only ways a secret may be named. @throws InputError naming the reference, never the value */
@@ -257,7 +269,55 @@ export async function readSettings(home: string, environment: Environment): Prom
   return resolved((await readYamlFile(path, file)).value, path, home, environment);
 }
 
-/** The same for a text that is to become the file. @param shownAs how messages name it */
+/** A store that is not (yet) the archive's, as a file beside muniment.yaml describes it. */
+export interface DescribedStore {
+  readonly settings: StoreSettings;
+  /** Null: whatever the archive's own store uses. */
+  readonly credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string } | null;
+}
+
+/**
+ * Reads a file with the same `store:` as muniment.yaml, relative paths told from the home, and `credentials:` where two stores need
+ * different ones.
+ * @throws InputError with file:line:column for anything wrong in the file
+ */
+export async function readStoreFile(
+  path: string,
+  home: string,
+  environment: Environment,
+): Promise<DescribedStore> {
+  const { value, place } = await readYamlFile(path, storeFile);
+  const { store, credentials } = value;
+  const root = resolve(home);
+  const secret = (name: 'accessKeyId' | 'secretAccessKey' | 'sessionToken', text: string): string => {
+    const { line, column } = place(['credentials', name]);
+    const where = `${path}:${line}:${column}: credentials.${name}`;
+    if (WHOLE_REFERENCE.test(text)) return resolveSecret(text, root, environment, where);
+    // Not by the schema: its messages show what stands there.
+    throw new InputError(`${where} is no reference`, {
+      hint: `Put it in an environment variable or a file, and refer to that: '\${NAME}' or file:PATH.`,
+    });
+  };
+  return {
+    settings: located(store, root),
+    credentials:
+      credentials === undefined
+        ? null
+        : {
+            accessKeyId: secret('accessKeyId', credentials.accessKeyId),
+            secretAccessKey: secret('secretAccessKey', credentials.secretAccessKey),
+            ...(credentials.sessionToken === undefined
+              ? {}
+              : { sessionToken: secret('sessionToken', credentials.sessionToken) }),
+          },
+  };
+}
+
+function located(store: StoreSettings, root: string): StoreSettings {
+  return store.provider === 'directory' ? { ...store, path: resolve(root, store.path) } : store;
+}
+
+/** As readSettings, for a text that is to become the file. @param shownAs how messages name it */
 export function parseSettings(
   text: string,
   shownAs: string,
@@ -281,10 +341,7 @@ function resolved(
       hint: `Put the whole URL in an environment variable or a file, and refer to it: '\${NAME}' or file:PATH.`,
     });
   }
-  const store: StoreSettings =
-    value.store.provider === 'directory'
-      ? { ...value.store, path: resolve(root, value.store.path) }
-      : value.store;
+  const store = located(value.store, root);
   const databaseUrl = written === null ? null : resolveSecret(written, root, environment, where);
   return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources: value.sources });
 }

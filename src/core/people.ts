@@ -24,6 +24,8 @@ const PERMITTED: Readonly<Record<string, readonly Role[]>> = {
   'store renew': ['admin', 'officer'],
   backup: ['admin'],
   'backups read': ['admin', 'officer', 'auditor'],
+  'store sweep': ['admin'],
+  'store copy': ['admin'],
 };
 export type Action =
   | 'collect'
@@ -36,7 +38,9 @@ export type Action =
   | 'holds read'
   | 'store renew'
   | 'backup'
-  | 'backups read';
+  | 'backups read'
+  | 'store sweep'
+  | 'store copy';
 
 /** @throws RefusedError when none of the account's roles permits the action */
 export function requirePermission(account: Account, action: Action): void {

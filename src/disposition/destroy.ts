@@ -9,6 +9,7 @@ import type { SourceSettings } from '../core/settings.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
 import type { Ledger } from '../ledger/append.ts';
 import { ERASED_COLUMNS } from '../ledger/projection.ts';
+import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import { type CivilSettings, type Decision, decide } from '../policy/decide.ts';
 import type { PolicyFile } from '../policy/load.ts';
 import type { ObjectEraser } from '../store/objects.ts';
@@ -20,6 +21,8 @@ export interface DispositionContext {
   readonly db: Database;
   readonly ledger: Ledger;
   readonly eraser: ObjectEraser;
+  /** Identity of the store that the eraser removes from. */
+  readonly store: string;
   /** Account id that the entries name. */
   readonly actor: string;
 }
@@ -47,6 +50,7 @@ export async function destroyRecords(
   inputs: DecisionInputs,
 ): Promise<{ intent: number; payloads: number }> {
   const intent = await context.ledger.write(context.actor, async (batch) => {
+    await requireStoreInForce(batch.tx, context.store);
     const differing = await unapplied(batch.tx, inputs.files);
     if (differing.length > 0) {
       throw new RefusedError(`the files of ${differing.join(' and ')} differ from the policy in force`, {
@@ -131,8 +135,11 @@ async function execute(context: DispositionContext, intent: number): Promise<num
   for (const { record, payloads } of records) {
     const left = await notDestroyed(context.db, payloads);
     if (left.length === 0) continue;
+    // A store that the archive has left keeps its copies: what goes must go from where the archive is.
+    await requireStoreInForce(context.db, context.store);
     for (const commitment of left) await context.eraser.erase(commitment);
     await context.ledger.write(context.actor, async (batch) => {
+      await requireStoreInForce(batch.tx, context.store);
       // Another process may have ended this record meanwhile.
       const mine = await notDestroyed(batch.tx, left);
       for (const payload of mine) batch.add({ type: 'payload.destroyed', record, payload, intent });

@@ -16,14 +16,7 @@ export async function requireStoreInForce(
   db: Database | DatabaseTransaction,
   identity: string,
 ): Promise<void> {
-  const rows = await db
-    .selectFrom('entry_bodies')
-    .select(['seq', 'body'])
-    .where('kind', '=', STORE_COPIED)
-    .orderBy('seq', 'desc')
-    .execute();
-  for (const { seq, body } of rows) {
-    const { from, to } = moveBody.parse(JSON.parse(body.toString('utf8')));
+  for (const { seq, from, to } of await movesOf(db)) {
     if (to.identity === identity) return;
     if (from.identity !== identity) continue;
     throw new RefusedError(
@@ -33,4 +26,20 @@ export async function requireStoreInForce(
       },
     );
   }
+}
+
+/** @returns whether the archive ever moved away from this store */
+export async function hasLeft(db: Database, identity: string): Promise<boolean> {
+  return (await movesOf(db)).some((move) => move.from.identity === identity);
+}
+
+/** Newest first. */
+async function movesOf(db: Database | DatabaseTransaction) {
+  const rows = await db
+    .selectFrom('entry_bodies')
+    .select(['seq', 'body'])
+    .where('kind', '=', STORE_COPIED)
+    .orderBy('seq', 'desc')
+    .execute();
+  return rows.map(({ seq, body }) => ({ seq, ...moveBody.parse(JSON.parse(body.toString('utf8'))) }));
 }

@@ -147,7 +147,13 @@ export async function destroyLater(archive: Archive, record: string): Promise<st
     .where('record_id', '=', record)
     .execute();
   await destroyRecords(
-    { db: database.db, ledger, actor: account.id, eraser: openEraser(settings.store, { clock }) },
+    {
+      db: database.db,
+      ledger,
+      actor: account.id,
+      store: archive.store.identity,
+      eraser: openEraser(settings.store, { clock }),
+    },
     [record],
     {
       files: await readPolicyFiles(join(settings.home, 'policies')),

@@ -96,6 +96,7 @@ describe('destruction', () => {
       db: database.db,
       ledger,
       actor: account.id,
+      store: made.archive.store.identity,
       eraser: directoryEraser({ path: join(made.home, 'payloads') }),
     };
     const superuser = await superuserOf(made.archive);

@@ -1,0 +1,490 @@
+// An archive moves to another store with every payload verified, nothing destroyed taken along, and no moment in which the two disagree.
+
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Archive } from '../../src/context.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import {
+  IncompleteError,
+  InputError,
+  ObjectExistsError,
+  ObjectNotFoundError,
+  RefusedError,
+  ServiceError,
+  VerificationError,
+} from '../../src/core/errors.ts';
+import type { StoreSettings } from '../../src/core/settings.ts';
+import { destroyRecords } from '../../src/disposition/destroy.ts';
+import { putPolicyInForce } from '../../src/governance.ts';
+import { decodeEntry } from '../../src/ledger/entry.ts';
+import { readPolicyFiles } from '../../src/policy/load.ts';
+import { copy } from '../../src/storage.ts';
+import { openEraser } from '../../src/store/eraser.ts';
+import { type ObjectStore, readObject } from '../../src/store/objects.ts';
+import { openStore } from '../../src/store/open.ts';
+import { FakePlatform } from '../support/appview.ts';
+import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { muniment } from '../support/command.ts';
+import { emptyStore, endpoint, KINDS, nameStore, openAgain, SKIPPED, storeFile } from './places.ts';
+
+const KILLS = Number(process.env.KILLS ?? 3);
+const PROGRAM = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
+const environment = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
+const never = new AbortController().signal;
+
+const SCHEDULE = `id: city
+version: "1"
+issuer: City of Example
+jurisdiction: US-EX
+effective: { from: 2020-01-01 }
+adopted: true
+adoptedBy: City Council, resolution 7
+adoptedOn: 2020-02-01
+series:
+  - code: POSTS
+    title: Posts
+    authority: [ { cite: Example Code 1, url: "https://example.gov/1", retrieved: 2026-11-01 } ]
+    match: { kinds: [post, reply] }
+    trigger: published
+    cutoff: none
+    period: P1Y
+    disposition: destroy
+`;
+
+interface CopyOptions {
+  readonly signal?: AbortSignal;
+  readonly leaveDamaged?: boolean;
+  readonly onProgress?: (text: string) => void;
+  readonly from?: string;
+}
+
+const copied = (archive: Archive, to: string, { from, ...options }: CopyOptions = {}) =>
+  copy(
+    archive,
+    { to, ...(from === undefined ? {} : { from }) },
+    { environment, leaveDamaged: false, signal: never, ...options },
+  );
+
+async function destroyOne(archive: Archive, home: string, text: string): Promise<string[]> {
+  const { database, ledger, account, settings, store } = archive;
+  await writeFile(join(home, 'policies', 'schedules', 'city.yaml'), SCHEDULE);
+  await putPolicyInForce(archive);
+  const { record_id: record } = await database.db
+    .selectFrom('snapshots')
+    .select('record_id')
+    .where('text', 'like', `%${text}%`)
+    .executeTakeFirstOrThrow();
+  const payloads = await database.db
+    .selectFrom('payloads')
+    .select('commitment')
+    .where('record_id', '=', record)
+    .execute();
+  await destroyRecords(
+    {
+      db: database.db,
+      ledger,
+      actor: account.id,
+      store: store.identity,
+      eraser: openEraser(settings.store, { clock: systemClock }),
+    },
+    [record],
+    {
+      files: await readPolicyFiles(join(home, 'policies')),
+      sources: settings.sources,
+      civil: settings.archive,
+      today: Temporal.PlainDate.from('2035-01-01'),
+    },
+  );
+  return payloads.map((row) => row.commitment);
+}
+
+async function opened(
+  t: { after(work: () => Promise<void>): void },
+  settings: StoreSettings,
+): Promise<ObjectStore> {
+  const store = await openStore(settings, { clock: systemClock, create: true });
+  t.after(async () => store[Symbol.asyncDispose]());
+  return store;
+}
+
+async function isThere(store: ObjectStore, key: string): Promise<boolean> {
+  try {
+    await store.head(key);
+    return true;
+  } catch (error) {
+    if (error instanceof ObjectNotFoundError) return false;
+    throw error;
+  }
+}
+
+const objectFile = (store: StoreSettings, key: string): string => {
+  assert.ok(store.provider === 'directory');
+  return join(store.path, 'objects', key.slice(0, 2), key);
+};
+
+const payloadsOf = async (archive: Archive): Promise<string[]> =>
+  (
+    await archive.database.db
+      .selectFrom('payloads')
+      .select('commitment')
+      .where('salt', 'is not', null)
+      .execute()
+  ).map((row) => row.commitment);
+
+describe('store copy', () => {
+  let platform: FakePlatform;
+  let home: string;
+  let archive: Archive;
+  /** The archive's present store, as settings. */
+  let here: StoreSettings;
+  let posts = 0;
+  const cleanups: (() => Promise<void>)[] = [];
+  const later = { after: (work: () => Promise<void>) => void cleanups.unshift(work) };
+
+  function post(text: string, image?: Buffer): void {
+    posts += 1;
+    platform.post(String(posts), text, image === undefined ? {} : { image });
+  }
+
+  /** Lets muniment.yaml follow a move. */
+  async function follow(store: StoreSettings): Promise<void> {
+    await nameStore(home, store);
+    here = store;
+    await archive[Symbol.asyncDispose]();
+    archive = await openAgain(home);
+  }
+
+  before(async () => {
+    platform = await FakePlatform.start();
+    for (let n = 0; n < 12; n += 1) post(`notice number ${n}`, n % 4 === 0 ? randomBytes(3000) : undefined);
+    post('a large picture', randomBytes(6 * 1024 * 1024)); // passes through the spool
+    const made = await testArchive(later, platform);
+    home = made.home;
+    archive = await openAgain(home);
+    here = archive.settings.store;
+    assert.equal((await collectCity(archive)).status, 'complete');
+  });
+  after(async () => {
+    await archive[Symbol.asyncDispose]();
+    for (const work of cleanups) await work();
+    await platform[Symbol.asyncDispose]();
+  });
+
+  // From the directory through every kind of store, and back into a directory.
+  for (const kind of [...KINDS, 'directory' as const]) {
+    test(`moves an archive to a ${kind} store: verified there, nothing captured in the old one after it, and muniment.yaml may follow`, async (t) => {
+      post(`before the move to ${kind}`);
+      await collectCity(archive);
+      const target = await emptyStore(later, kind);
+      const before = await payloadsOf(archive);
+      const result = await copied(archive, await storeFile(home, target));
+      assert.equal(result.payloads, before.length);
+      assert.equal(result.copied, before.length);
+      assert.equal(result.damaged.count, 0);
+      assert.ok(result.entry !== null);
+      const row = await archive.database.db
+        .selectFrom('ledger_entries')
+        .select('entry')
+        .where('seq', '=', result.entry)
+        .executeTakeFirstOrThrow();
+      const decoded = decodeEntry(row.entry);
+      assert.ok(decoded.known && decoded.entry.type === 'store.copied');
+      const { entry } = decoded;
+      assert.deepEqual([entry.payloads, entry.bytes, entry.damaged], [before.length, result.bytes, 0]);
+      const [old, fresh] = [await opened(t, here), await opened(t, target)];
+      for (const key of before) {
+        const { version: _a, ...left } = await old.head(key);
+        const { version: _b, ...right } = await fresh.head(key);
+        assert.deepEqual(
+          [right.contentType, right.metadata, right.length],
+          [left.contentType, left.metadata, left.length],
+        );
+      }
+
+      post(`after the move to ${kind}`);
+      await assert.rejects(collectCity(archive), RefusedError);
+      await assert.rejects(copied(archive, await storeFile(home, target)), RefusedError);
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, [], 'the old store still verifies');
+
+      await follow(target);
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+      assert.equal((await collectCity(archive)).captured, 1);
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+      await assert.rejects(copied(archive, await storeFile(home, target)), InputError, 'it is there already');
+    });
+  }
+
+  test('goes on where it was stopped; what is captured and destroyed meanwhile is taken and left out', async (t) => {
+    const target = await emptyStore(later, 'directory');
+    const file = await storeFile(home, target);
+    post('captured while the copy goes on');
+    post('bonfire that is destroyed while the copy goes on');
+    await collectCity(archive);
+    const stop = new AbortController();
+    await assert.rejects(
+      copied(archive, file, { signal: stop.signal, onProgress: () => stop.abort() }),
+      IncompleteError,
+    );
+    const fresh = await opened(t, target);
+    let there = 0;
+    for (const key of await payloadsOf(archive)) {
+      if (await isThere(fresh, key)) there += 1;
+      else {
+        // Copied just before the stop, and not noted yet.
+        const { object, bytes } = await readObject(archive.store, key);
+        await fresh.put(
+          key,
+          { bytes },
+          { contentType: object.contentType, metadata: { ...object.metadata } },
+        );
+      }
+    }
+    assert.ok(there > 0);
+
+    const destroyed = await destroyOne(archive, home, 'bonfire');
+    const noted = await archive.database.db
+      .selectFrom('payload_versions')
+      .select((e) => e.fn.countAll<number>().as('n'))
+      .where('store', '=', fresh.identity)
+      .executeTakeFirstOrThrow();
+    let told = 0;
+    const result = await copied(archive, file, {
+      onProgress: () => {
+        told += 1;
+      },
+    });
+    assert.ok(told > 0);
+    assert.equal(
+      result.copied,
+      result.payloads - Number(noted.n),
+      'what was copied before is not copied again',
+    );
+    assert.equal(result.erased, destroyed.length, 'copies of what was destroyed meanwhile go');
+    assert.equal(result.payloads, (await payloadsOf(archive)).length);
+    for (const key of destroyed) assert.equal(await isThere(fresh, key), false);
+    await follow(target);
+    const verified = await verifyArchiveOf(archive);
+    assert.deepEqual(verified.problems, []);
+    assert.equal(verified.payloads.destroyed, destroyed.length);
+  });
+
+  test('a run that goes on during the copy is waited for, and all it captured is taken', async () => {
+    const target = await emptyStore(later, 'directory');
+    post('captured in the midst of it');
+    let run: ReturnType<typeof collectCity> | undefined;
+    const result = await copied(archive, await storeFile(home, target), {
+      onProgress: () => {
+        run ??= collectCity(archive);
+      },
+    });
+    const outcome = await run;
+    assert.equal(outcome?.status, 'complete', JSON.stringify(outcome?.errors));
+    assert.equal(result.payloads, (await payloadsOf(archive)).length);
+    await follow(target);
+    assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+  });
+
+  test('refuses other bytes, or the same bytes under another description, where a payload is to stand', async (t) => {
+    const [key] = (await payloadsOf(archive)) as [string];
+    const { object, body } = await archive.store.get(key);
+    const bytes = Buffer.concat(await Array.fromAsync(body as AsyncIterable<Buffer>));
+    const { contentType, metadata } = object;
+    for (const [other, description] of [
+      ['forged', { contentType, metadata: { ...metadata } }],
+      [bytes, { contentType, metadata: { role: 'media' } }],
+    ] as const) {
+      const target = await emptyStore(later, 'directory');
+      await (await opened(t, target)).put(key, { bytes: Buffer.from(other) }, description);
+      const error = await copied(archive, await storeFile(home, target)).catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof VerificationError || error instanceof ObjectExistsError, String(error));
+      assert.match(error.message, new RegExp(key));
+    }
+    await collectCity(archive); // it has not moved
+  });
+
+  test("another archive's objects in the new store are no obstacle and are left alone", async (t) => {
+    const target = await emptyStore(later, 'directory');
+    const key = 'ab'.repeat(32);
+    const fresh = await opened(t, target);
+    await fresh.put(key, { bytes: Buffer.from('theirs') }, { contentType: 'text/plain', metadata: {} });
+    const result = await copied(archive, await storeFile(home, target));
+    assert.equal(result.others, 1);
+    assert.equal(await isThere(fresh, key), true);
+    await follow(target);
+    assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+  });
+
+  test('goes back to a store that it left, although the newer one is gone, as long as nothing is missing', async () => {
+    const old = here;
+    const target = await emptyStore(later, 'directory');
+    const file = await storeFile(home, target);
+    await copied(archive, file);
+    assert.ok(target.provider === 'directory');
+    await assert.rejects(collectCity(archive), RefusedError);
+    await rm(join(target.path, 'objects'), { recursive: true, force: true });
+    const back = await storeFile(home, old, 'old-store.yaml');
+    await assert.rejects(copied(archive, back, { from: file }), ServiceError, 'its disk may not be mounted');
+    await openStore(target, { clock: systemClock, create: true });
+    const result = await copied(archive, back, { from: file });
+    assert.equal(result.payloads, (await payloadsOf(archive)).length);
+    assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+    assert.equal((await collectCity(archive)).status, 'complete');
+  });
+
+  test('two copies at once: one works, the other is refused', async () => {
+    const target = await emptyStore(later, 'directory');
+    const file = await storeFile(home, target);
+    const outcomes = await Promise.all(
+      [1, 2].map(() => muniment(['--home', home, '--json', 'store', 'copy', '--to', file])),
+    );
+    const codes = outcomes.map((outcome) => outcome.code).sort();
+    assert.deepEqual(codes, [0, 4], outcomes.map((outcome) => outcome.stderr).join());
+    await follow(target);
+    assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+  });
+
+  for (const kind of KINDS.filter((one) => one !== 'locked')) {
+    test(`killed ${KILLS} times at random on its way to a ${kind} store, it is finished by the same command`, async (t) => {
+      for (let n = 0; n < 10; n += 1) post(`for the kill ${n}`, randomBytes(1000));
+      await collectCity(archive);
+      const target = await emptyStore(later, kind);
+      const file = await storeFile(home, target);
+      const fresh = await opened(t, target);
+      const counts: number[] = [];
+      for (let kill = 0; kill < KILLS; kill += 1) {
+        const child = spawn(process.execPath, [PROGRAM, '--home', home, 'store', 'copy', '--to', file], {
+          stdio: 'ignore',
+          env: { ...process.env, NODE_V8_COVERAGE: '' },
+        });
+        const ended = once(child, 'exit');
+        let alive = true;
+        void ended.then(() => {
+          alive = false;
+        });
+        const have = counts.at(-1) ?? 0;
+        let now = have;
+        while (alive && now < have + 3) {
+          now = 0;
+          for await (const _ of fresh.list()) now += 1;
+          await sleep(1);
+        }
+        await sleep(randomInt(0, 40));
+        child.kill('SIGKILL');
+        await ended;
+        counts.push(now);
+      }
+      t.diagnostic(`objects at each kill: ${counts.join(', ')}`);
+      const ended = await muniment(['--home', home, '--json', 'store', 'copy', '--to', file]);
+      // A kill after the entry leaves nothing to do but to follow.
+      assert.ok(ended.code === 0 || /archive's payloads are in/.test(ended.stderr), ended.stderr);
+      await follow(target);
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+      assert.equal((await collectCity(archive)).status, 'complete');
+    });
+  }
+
+  test('a store that is not there leaves the archive where it is, and says what to do', async () => {
+    const nowhere: StoreSettings =
+      endpoint === null
+        ? { provider: 'directory', path: '/proc/muniment' }
+        : {
+            provider: 's3',
+            bucket: 'muniment-absent',
+            region: 'us-east-1',
+            endpoint,
+            prefix: '',
+            lock: 'none',
+          };
+    const error = await copied(archive, await storeFile(home, nowhere)).catch((thrown: unknown) => thrown);
+    assert.ok(error instanceof ServiceError && error.hint, String(error));
+    assert.equal((await collectCity(archive)).status, 'complete');
+  });
+
+  test('a full disk leaves the archive where it is; with room the same command ends the copy', async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'muniment-small-'));
+    later.after(() => rm(folder, { recursive: true, force: true }));
+    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder]);
+    if (mounted.status !== 0) return t.skip('a small disk can be mounted by root only');
+    later.after(async () => void spawnSync('umount', [folder]));
+    const target: StoreSettings = { provider: 'directory', path: join(folder, 'payloads') };
+    const to = await storeFile(home, target);
+    const error = await copied(archive, to).catch((thrown: unknown) => thrown);
+    assert.ok(error instanceof ServiceError, String(error));
+    assert.match(error.hint ?? '', /disk is full/);
+    assert.equal((await collectCity(archive)).status, 'complete');
+    spawnSync('mount', ['-o', 'remount,size=64m', folder]);
+    const result = await copied(archive, to);
+    assert.ok(result.copied < result.payloads && result.entry !== null);
+    await follow(target);
+    assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+    await follow(await moved());
+  });
+
+  test('refuses a file that describes no store, or holds a secret', async () => {
+    const path = join(home, 'bad.yaml');
+    for (const text of [
+      'store: { provider: tape }',
+      'bucket: records',
+      'store: { provider: directory }\ncredentials: { accessKeyId: AKIA, secretAccessKey: hunter2 }',
+      '',
+    ]) {
+      await writeFile(path, text);
+      const refused = await muniment(['--home', home, 'store', 'copy', '--to', path]);
+      assert.equal(refused.code, 2, refused.stderr);
+      assert.match(refused.stderr, /bad\.yaml:\d+:\d+/);
+      assert.doesNotMatch(refused.stderr, /hunter2/);
+    }
+    assert.equal((await muniment(['--home', home, 'store', 'copy'])).code, 2);
+  });
+
+  // Last, because it loses something.
+  test('does not move while the old store has lost or altered a payload, unless told to leave it', async () => {
+    if (here.provider !== 'directory') await follow(await moved());
+    const [lost, altered] = (await payloadsOf(archive)) as [string, string];
+    await rename(objectFile(here, lost), join(home, 'lost'));
+    const file = objectFile(here, altered);
+    const bytes = await readFile(file);
+    bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+    await chmod(file, 0o640);
+    await writeFile(file, bytes);
+    const target = await emptyStore(later, 'directory');
+    const to = await storeFile(home, target);
+    const told = await muniment(['--home', home, 'store', 'copy', '--to', to]);
+    assert.equal(told.code, 5, told.stderr);
+    assert.match(told.stdout, /NOT COPIED: 2 payloads[\s\S]*has NOT moved/);
+    for (const key of [lost, altered]) assert.match(told.stdout, new RegExp(key));
+    await collectCity(archive);
+    const result = await copied(archive, to, { leaveDamaged: true });
+    assert.deepEqual(
+      result.damaged.listed.map(({ payload, state }) => [payload, state]).sort(),
+      [
+        [lost, 'missing'],
+        [altered, 'altered'],
+      ].sort(),
+    );
+    assert.ok(result.entry !== null);
+    await follow(target);
+    const kinds = (await verifyArchiveOf(archive)).problems.map((problem) => problem.kind);
+    assert.ok(kinds.includes('payload-missing'));
+    assert.equal(
+      kinds.filter((kind) => kind === 'payload-altered').length,
+      0,
+      'altered bytes were not carried on',
+    );
+  });
+
+  async function moved(): Promise<StoreSettings> {
+    const target = await emptyStore(later, 'directory');
+    await copied(archive, await storeFile(home, target));
+    return target;
+  }
+});
+
+if (endpoint === null) test('a copy from and to buckets', (t) => t.skip(SKIPPED));
