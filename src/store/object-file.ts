@@ -1,24 +1,27 @@
 // One open file of the directory store. Its stream ends with an error, never early, when the file is shorter than its
 // header says.
 
-import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { constants, lstatSync } from 'node:fs';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { type ContainerHeader, damaged, HEADER_LIMIT, readContainerHeader } from './container.ts';
 import { diskTrouble } from './disk.ts';
 import type { ObjectKey, StoredObject } from './objects.ts';
 
 const CHUNK = 256 * 1024;
-/** The first read takes the header and, most of the time, the whole object. */
-const FIRST_READ = 2 * HEADER_LIMIT;
+/** Smaller files are read whole, which Node does in one turn of another thread; the parts of a larger one take a turn each. */
+const WHOLE_LIMIT = 256 * 1024;
+// O_NONBLOCK: a named pipe in an object's place must not make us wait for its writer
+const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 export class ObjectFile implements AsyncDisposable {
   readonly object: StoredObject;
-  readonly #handle: FileHandle;
+  /** Null when the whole file is in `beginning`. */
+  readonly #handle: FileHandle | null;
   readonly #header: ContainerHeader;
   readonly #beginning: Buffer;
 
-  private constructor(key: ObjectKey, handle: FileHandle, header: ContainerHeader, beginning: Buffer) {
+  private constructor(key: ObjectKey, handle: FileHandle | null, header: ContainerHeader, beginning: Buffer) {
     const { length, contentType, metadata, start } = header;
     this.object = { key, length, contentType, metadata, version: null, lockedUntil: null };
     this.#handle = handle;
@@ -31,14 +34,17 @@ export class ObjectFile implements AsyncDisposable {
    *   opened, ELOOP for a symbolic link
    */
   static async open(key: ObjectKey, name: string): Promise<ObjectFile> {
-    // O_NONBLOCK: a named pipe in an object's place must not make us wait for its writer
-    const handle = await open(name, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const present = lstatSync(name);
+    if (!present.isFile() && !present.isSymbolicLink()) throw notAFile(key);
+    if (present.size <= WHOLE_LIMIT) {
+      const whole = await readFile(name, { flag: FLAGS as unknown as string });
+      return new ObjectFile(key, null, readContainerHeader(key, whole, whole.length), whole);
+    }
+    const handle = await open(name, FLAGS);
     try {
       const status = await handle.stat();
-      if (!status.isFile()) throw damaged(key, 'what stands in its place is not a file');
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(Math.min(FIRST_READ, status.size)), {
-        position: 0,
-      });
+      if (!status.isFile()) throw notAFile(key);
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(HEADER_LIMIT), { position: 0 });
       const beginning = buffer.subarray(0, bytesRead);
       return new ObjectFile(key, handle, readContainerHeader(key, beginning, status.size), beginning);
     } catch (error) {
@@ -52,6 +58,7 @@ export class ObjectFile implements AsyncDisposable {
     const { key, length } = this.object;
     const { start } = this.#header;
     const handle = this.#handle;
+    if (handle === null) return inOnePiece(this.#beginning);
     let first: Buffer | null = this.#beginning;
     let sent = 0;
     const next = async (): Promise<Buffer | null> => {
@@ -86,6 +93,19 @@ export class ObjectFile implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#handle.close();
+    await this.#handle?.close();
   }
+}
+
+function inOnePiece(bytes: Buffer): Readable {
+  return new Readable({
+    read() {
+      if (bytes.length > 0) this.push(bytes);
+      this.push(null);
+    },
+  });
+}
+
+function notAFile(key: ObjectKey): Error {
+  return damaged(key, 'what stands in its place is not a file');
 }
