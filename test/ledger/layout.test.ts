@@ -89,6 +89,7 @@ const ENTRIES: Entry[] = [
     replayed: 17,
     body: hex,
   })),
+  { ...common, type: 'store.copied', payloads: 12, bytes: 3456, damaged: 0, body: hex },
   { ...common, type: 'sealed', body: hex },
 ];
 

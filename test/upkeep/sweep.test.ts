@@ -1,4 +1,5 @@
-// A sweep tells what no row knows and what rows have lost, and removes nothing that anybody could still need.
+// A sweep tells what no row knows and what rows have lost, and removes nothing that anybody could still need. Where
+// S3_TEST_ENDPOINT names a service, in buckets too.
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
