@@ -73,6 +73,17 @@ const copied = (archive: Archive, to: string, { from, ...options }: CopyOptions 
     { environment, leaveDamaged: false, signal: never, ...options },
   );
 
+/** Resolves when a run has taken its share of the store's lock. */
+async function untilARunGoesOn(archive: Archive): Promise<void> {
+  for (;;) {
+    const { rowCount } = await archive.database.pool.query(
+      "SELECT FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND classid = 7310 AND objid = 1 AND granted",
+    );
+    if (rowCount !== 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 async function destroyOne(archive: Archive, home: string, text: string): Promise<string[]> {
   const { database, ledger, account, settings, store } = archive;
   await writeFile(join(home, 'policies', 'schedules', 'city.yaml'), SCHEDULE);
@@ -279,14 +290,14 @@ describe('store copy', () => {
   test('a run that goes on during the copy is waited for, and all it captured is taken', async () => {
     const target = await emptyStore(later, 'directory');
     post('captured in the midst of it');
-    let run: ReturnType<typeof collectCity> | undefined;
-    const result = await copied(archive, await storeFile(home, target), {
-      onProgress: () => {
-        run ??= collectCity(archive);
-      },
-    });
+    // A platform that takes its time, so that the run is surely going on when everything else is copied.
+    platform.delay = 500;
+    const run = collectCity(archive);
+    await untilARunGoesOn(archive);
+    const result = await copied(archive, await storeFile(home, target));
+    platform.delay = 0;
     const outcome = await run;
-    assert.equal(outcome?.status, 'complete', JSON.stringify(outcome?.errors));
+    assert.equal(outcome.status, 'complete', JSON.stringify(outcome.errors));
     assert.equal(result.payloads, (await payloadsOf(archive)).length);
     await follow(target);
     assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
