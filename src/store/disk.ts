@@ -106,13 +106,18 @@ function syncNow(folder: string): void {
   }
 }
 
+/** Makes a folder and those above it that are missing, one by one: Node's own way of doing it never ends where a file system refuses (/proc). */
 function makeDurably(folder: string): void {
-  const first = fs.mkdirSync(folder, { recursive: true, mode: 0o750 });
-  if (first === undefined) return;
-  for (let made = folder; ; made = path.dirname(made)) {
-    syncNow(path.dirname(made));
-    if (made === path.resolve(first)) return;
+  if (fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  const parent = path.dirname(folder);
+  if (parent !== folder) makeDurably(parent);
+  try {
+    fs.mkdirSync(folder, { mode: 0o750 });
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !fs.statSync(folder).isDirectory()) throw error;
   }
+  syncNow(parent);
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {
