@@ -39,6 +39,7 @@ function inWords(settings: S3Settings, findings: StoreFindings, unproven: boolea
     ),
     ofTrial(findings.ifNoneMatch, WORDS.IF_NONE_MATCH),
     ofTrial(findings.checksum, WORDS.CHECKSUM),
+    ofTrial(findings.signedDigest, WORDS.SIGNED_DIGEST),
     ofTrial(findings.contentMd5, WORDS.MD5),
     clockCheck('store.clock', 'the storage service', findings.skewSeconds),
     privileges(findings),

@@ -89,6 +89,14 @@ export const CHECKSUM: Words = {
   fix: 'Nothing must be done; a service that verifies it finds damage sooner.',
   severity: 'note',
 };
+export const SIGNED_DIGEST: Words = {
+  id: 'store.signed-digest',
+  tried: 'to put an object that is signed as having another digest (x-amz-content-sha256)',
+  held: 'Bytes that are damaged on the way do not fit their signature, and are refused.',
+  notHeld: 'The service does not look at the digest that it was signed for.',
+  fix: 'Nothing must be done; the archive reads back what it has put.',
+  severity: 'note',
+};
 export const MD5: Words = {
   id: 'store.content-md5',
   tried: 'to put an object with a Content-MD5 that is wrong',

@@ -47,6 +47,7 @@ export interface StoreFindings extends ClaimFindings {
   readonly overwrite: Trial;
   readonly ifNoneMatch: Trial;
   readonly checksum: Trial;
+  readonly signedDigest: Trial;
   readonly contentMd5: Trial;
   /** What the service's clock is ahead of ours, in seconds; null where it gives no date. */
   readonly skewSeconds: number | null;
@@ -66,8 +67,9 @@ export function probeStore(options: ProbeOptions): Promise<StoreFindings> {
     ownLock,
     overwrite: await tryOverwrite(scratch),
     ifNoneMatch: await tryIfNoneMatch(scratch),
-    checksum: await tryWrongChecksum(scratch, 'ChecksumSHA256', 'sha256'),
-    contentMd5: await tryWrongChecksum(scratch, 'ContentMD5', 'md5'),
+    checksum: await tryWrongDigest(scratch, 'x-amz-checksum-sha256', 'sha256', 'base64'),
+    signedDigest: await tryWrongDigest(scratch, 'x-amz-content-sha256', 'sha256', 'hex'),
+    contentMd5: await tryWrongDigest(scratch, 'content-md5', 'md5', 'base64'),
     bucket: await tryBucket(scratch, versioning.held === true),
     skewSeconds: scratch.skewSeconds,
   }));
@@ -168,13 +170,15 @@ async function tryIfNoneMatch(scratch: Scratch): Promise<Trial> {
     : untold(`the second put was refused for another reason: ${second.refused}`);
 }
 
-async function tryWrongChecksum(
+/** A digest of other bytes, in one header that a service may look at. */
+async function tryWrongDigest(
   scratch: Scratch,
-  field: 'ChecksumSHA256' | 'ContentMD5',
-  digest: 'sha256' | 'md5',
+  header: string,
+  algorithm: 'sha256' | 'md5',
+  encoding: 'hex' | 'base64',
 ): Promise<Trial> {
-  const wrong = createHash(digest).update('other bytes').digest('base64');
-  const put = await scratch.put(`wrong-${digest}`, 'these bytes', { [field]: wrong });
+  const wrong = createHash(algorithm).update('other bytes').digest(encoding);
+  const put = await scratch.put(`wrong-${header}`, 'these bytes', {}, { [header]: wrong });
   return put.refused === null ? notHeld('it was taken') : held(`it was refused: ${put.refused}`);
 }
 

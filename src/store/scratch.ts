@@ -106,25 +106,29 @@ export class Scratch {
     }
   }
 
-  /** Puts a scratch object. */
+  /** Puts a scratch object. @param headers sent as they are, whatever the SDK would make of them */
   async put(
     name: string,
     body: string,
     more: Partial<PutObjectCommandInput> = {},
+    headers: Readonly<Record<string, string>> = {},
   ): Promise<Answer<ScratchVersion>> {
     const address = { Bucket: this.bucket.bucket, Key: this.#folder + name };
-    const answer = await this.ask((options) =>
-      this.bucket.client.send(
-        new PutObjectCommand({
-          ...address,
-          Body: body,
-          ContentType: 'text/plain',
-          ...(this.locksByDefault ? this.#briefLock() : {}),
-          ...more,
-        }),
-        options,
-      ),
+    const command = new PutObjectCommand({
+      ...address,
+      Body: body,
+      ContentType: 'text/plain',
+      ...(this.locksByDefault ? this.#briefLock() : {}),
+      ...more,
+    });
+    command.middlewareStack.add(
+      (next) => (input) => {
+        Object.assign((input.request as { headers: Record<string, string> }).headers, headers);
+        return next(input);
+      },
+      { step: 'build', name: 'addHeaders' },
     );
+    const answer = await this.ask((options) => this.bucket.client.send(command, options));
     if (answer.refused !== null) return answer;
     return { given: { ...address, VersionId: answer.given.VersionId }, refused: null };
   }

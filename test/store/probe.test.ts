@@ -117,10 +117,12 @@ if (endpoint === undefined) {
             'store.legal-hold',
             'store.erase',
             'store.overwrite',
+            'store.signed-digest',
+            'store.content-md5',
             'store.clock',
             'store.lifecycle',
           ),
-          Array(10).fill(true),
+          Array(12).fill(true),
           JSON.stringify([...checks.values()].filter(({ ok }) => !ok)),
         );
         for (const id of ['store.if-none-match', 'store.checksum', 'store.privileges']) {
