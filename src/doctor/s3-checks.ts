@@ -32,6 +32,7 @@ function inWords(settings: S3Settings, findings: StoreFindings, unproven: boolea
       settings.lock === 'none' ? unclaimed(WORDS.VERSIONING, findings) : claimed(WORDS.VERSIONING),
     ),
     ...lockChecks(settings, findings, claimed),
+    ...(findings.encryption === null ? [] : [ofTrial(findings.encryption, WORDS.ENCRYPTION)]),
     ofTrial(findings.erase, WORDS.ERASE),
     ofTrial(
       findings.overwrite,

@@ -63,6 +63,14 @@ export const ERASE: Words = {
   fix: 'Give s3:DeleteObjectVersion to the credentials that disposition and `muniment doctor` run with.',
   severity: 'note',
 };
+export const ENCRYPTION: Words = {
+  id: 'store.encryption',
+  tried: "to put an object encrypted with the key of the service's key service (store.encryption)",
+  held: 'Payloads are encrypted at rest with that key: without it nobody reads them, nor does the archive.',
+  notHeld: 'No payload can be stored as muniment.yaml asks.',
+  fix: 'Give the service that key, and the credentials kms:GenerateDataKey and kms:Decrypt on it; or leave `store.encryption` out.',
+  severity: 'bad',
+};
 export const OVERWRITE: Words = {
   id: 'store.overwrite',
   tried: 'to put other bytes over an object',

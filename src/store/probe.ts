@@ -8,7 +8,7 @@ import {
   GetObjectLockConfigurationCommand,
 } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
-import type { LockSettings } from '../core/settings.ts';
+import type { EncryptionSettings, LockSettings } from '../core/settings.ts';
 import { type BucketTrials, tryBucket } from './probe-bucket.ts';
 import { type LockTrials, tryErase, tryLock } from './probe-lock.ts';
 import { isNamed, type S3Address, S3Bucket } from './s3-bucket.ts';
@@ -24,6 +24,7 @@ export interface OwnLock {
 
 export interface ProbeOptions extends S3Address {
   readonly lock: LockSettings | 'none';
+  readonly encryption?: EncryptionSettings | null;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -42,6 +43,8 @@ export interface ClaimFindings {
 export interface StoreFindings extends ClaimFindings {
   /** Whether an object without a lock can be deleted. */
   readonly erase: Trial;
+  /** Whether an object is encrypted as the settings say; null where they say nothing. */
+  readonly encryption: Trial | null;
   /** What the bucket says of its own lock. */
   readonly ownLock: OwnLock;
   readonly overwrite: Trial;
@@ -61,9 +64,10 @@ export function probeClaim(options: ProbeOptions): Promise<ClaimFindings> {
 
 /** Tries everything. @throws ServiceError when the service cannot be reached or used */
 export function probeStore(options: ProbeOptions): Promise<StoreFindings> {
-  return withScratch(options, async (scratch, { versioning, ownLock }) => ({
+  return withScratch(options, async (scratch, { versioning, ownLock, encryption }) => ({
     ...(await claimOf(scratch, versioning, options.lock)),
     erase: await tryErase(scratch),
+    encryption,
     ownLock,
     overwrite: await tryOverwrite(scratch),
     ifNoneMatch: await tryIfNoneMatch(scratch),
@@ -76,8 +80,11 @@ export function probeStore(options: ProbeOptions): Promise<StoreFindings> {
 }
 
 async function withScratch<Found extends object>(
-  { clock, signal, ...address }: ProbeOptions,
-  find: (scratch: Scratch, said: { versioning: Trial; ownLock: OwnLock }) => Promise<Found>,
+  { clock, signal, encryption: asked = null, ...address }: ProbeOptions,
+  find: (
+    scratch: Scratch,
+    said: { versioning: Trial; ownLock: OwnLock; encryption: Trial | null },
+  ) => Promise<Found>,
 ): Promise<Found & { location: string; leftovers: Leftover[] }> {
   const bucket = new S3Bucket(address);
   try {
@@ -88,7 +95,8 @@ async function withScratch<Found extends object>(
     const earlier = await scratch.cleanEarlier();
     let left: Leftover[] = [];
     try {
-      const found = await find(scratch, { versioning, ownLock });
+      const encryption = asked === null ? null : await tryEncryption(scratch, asked);
+      const found = await find(scratch, { versioning, ownLock, encryption });
       left = await scratch.clean();
       return { ...found, location: bucket.location, leftovers: [...earlier, ...left] };
     } catch (error) {
@@ -125,6 +133,18 @@ async function askLock(scratch: Scratch): Promise<OwnLock> {
     enabled: found?.ObjectLockEnabled === 'Enabled',
     byDefault: rule?.Mode === undefined ? null : `${rule.Mode} for ${length}`,
   };
+}
+
+/** Where it works, the objects of all other trials are encrypted too: a bucket may refuse any that is not. */
+async function tryEncryption(scratch: Scratch, { kmsKey }: EncryptionSettings): Promise<Trial> {
+  const asked = { ServerSideEncryption: 'aws:kms' as const, SSEKMSKeyId: kmsKey };
+  const put = await scratch.put('encrypted', 'an encrypted object', asked);
+  if (put.refused !== null) return notHeld(`a put with the key ${kmsKey} was refused: ${put.refused}`);
+  const found = await scratch.head(put.given);
+  if (found?.ServerSideEncryption?.startsWith('aws:kms') !== true)
+    return notHeld(`a put with the key ${kmsKey} was taken, and comes back unencrypted`);
+  scratch.standing = asked;
+  return held(`it comes back as encrypted with ${found.SSEKMSKeyId ?? kmsKey}`);
 }
 
 async function claimOf(scratch: Scratch, said: Trial, lock: LockSettings | 'none') {
