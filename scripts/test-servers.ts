@@ -1,5 +1,5 @@
-// `npm run test:servers [-- collectors|store]`: the collectors against a real AT Protocol network and the store against a real S3 service. Installs what they
-// need where it can (packages into test/servers, Debian's packages as root), and says plainly what a machine cannot run.
+// `npm run test:servers [-- collectors|store]`: the collectors against a real AT Protocol network and the store against a real S3 service.
+// Installs what they need where it can (packages into test/servers, Debian's packages as root), and says plainly what a machine cannot run.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readFileSync } from 'node:fs';
@@ -97,11 +97,21 @@ async function testCollectors(): Promise<boolean> {
 const BY_HAND = `To run it: \`sudo bash scripts/s3-local.sh install\` on Debian or Ubuntu, then \`npm run test:servers -- store\`. Or on any S3 service that may be
 filled with rubbish: set S3_TEST_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then the same.`;
 
-/** Test files that ask for an S3 service. */
+/** Test files that ask for an S3 service, themselves or through what they import of the tests. */
 function storeSuites(): string[] {
   return globSync('test/**/*.test.ts', { cwd: ROOT, exclude: ['test/servers/**'] })
-    .filter((file) => readFileSync(join(ROOT, file), 'utf8').includes('S3_TEST_ENDPOINT'))
+    .filter((file) => asksForS3(join(ROOT, file), new Set()))
     .sort();
+}
+
+function asksForS3(file: string, seen: Set<string>): boolean {
+  if (seen.has(file) || !file.startsWith(join(ROOT, 'test'))) return false;
+  seen.add(file);
+  const text = readFileSync(file, 'utf8');
+  if (text.includes('S3_TEST_ENDPOINT')) return true;
+  return [...text.matchAll(/from '(\.[^']+\.ts)'/g)].some(([, path]) =>
+    asksForS3(join(dirname(file), path as string), seen),
+  );
 }
 
 async function testStore(): Promise<boolean> {

@@ -10,7 +10,6 @@ import { unapplied } from './disposition/policy-in-force.ts';
 import { bad, type Check, good, note, told } from './doctor/check.ts';
 import { databaseChecks } from './doctor/database-checks.ts';
 import { directoryChecks } from './doctor/directory-checks.ts';
-import { s3Checks } from './doctor/s3-checks.ts';
 import { readPolicyFiles } from './policy/load.ts';
 
 export interface Examination {
@@ -38,9 +37,11 @@ export async function examine(
       means: 'The archive works by it.',
     }),
     ...(await keyChecks(settings)),
-    ...(await told('store.reach', 'to reach the store', () =>
-      store.provider === 'directory' ? directoryChecks(store.path, clock) : s3Checks(store, trial),
-    )),
+    ...(await told('store.reach', 'to reach the store', async () => {
+      if (store.provider === 'directory') return directoryChecks(store.path, clock);
+      const { s3Checks } = await import('./doctor/s3-checks.ts');
+      return s3Checks(store, trial);
+    })),
     ...(await told('db.reach', 'to reach the database', async () => {
       await using urls = await openHomeDatabase(settings);
       return await databaseChecks({ ...urls, timezone: archive.timezone, clock });

@@ -32,6 +32,7 @@ function inWords(settings: S3Settings, findings: StoreFindings, unproven: boolea
       settings.lock === 'none' ? unclaimed(WORDS.VERSIONING, findings) : claimed(WORDS.VERSIONING),
     ),
     ...lockChecks(settings, findings, claimed),
+    ...(findings.encryption === null ? [] : [ofTrial(findings.encryption, WORDS.ENCRYPTION)]),
     ofTrial(findings.erase, WORDS.ERASE),
     ofTrial(
       findings.overwrite,
@@ -39,6 +40,7 @@ function inWords(settings: S3Settings, findings: StoreFindings, unproven: boolea
     ),
     ofTrial(findings.ifNoneMatch, WORDS.IF_NONE_MATCH),
     ofTrial(findings.checksum, WORDS.CHECKSUM),
+    ofTrial(findings.signedDigest, WORDS.SIGNED_DIGEST),
     ofTrial(findings.contentMd5, WORDS.MD5),
     clockCheck('store.clock', 'the storage service', findings.skewSeconds),
     privileges(findings),

@@ -63,6 +63,14 @@ export const ERASE: Words = {
   fix: 'Give s3:DeleteObjectVersion to the credentials that disposition and `muniment doctor` run with.',
   severity: 'note',
 };
+export const ENCRYPTION: Words = {
+  id: 'store.encryption',
+  tried: "to put an object encrypted with the key of the service's key service (store.encryption)",
+  held: 'Payloads are encrypted at rest with that key: without it nobody reads them, nor does the archive.',
+  notHeld: 'No payload can be stored as muniment.yaml asks.',
+  fix: 'Give the service that key, and the credentials kms:GenerateDataKey and kms:Decrypt on it; or leave `store.encryption` out.',
+  severity: 'bad',
+};
 export const OVERWRITE: Words = {
   id: 'store.overwrite',
   tried: 'to put other bytes over an object',
@@ -87,6 +95,14 @@ export const CHECKSUM: Words = {
   notHeld:
     'The service does not look at the checksum. The archive reads back what it has put, and checks the digest on every read.',
   fix: 'Nothing must be done; a service that verifies it finds damage sooner.',
+  severity: 'note',
+};
+export const SIGNED_DIGEST: Words = {
+  id: 'store.signed-digest',
+  tried: 'to put an object that is signed as having another digest (x-amz-content-sha256)',
+  held: 'Bytes that are damaged on the way do not fit their signature, and are refused.',
+  notHeld: 'The service does not look at the digest that it was signed for.',
+  fix: 'Nothing must be done; the archive reads back what it has put.',
   severity: 'note',
 };
 export const MD5: Words = {

@@ -8,7 +8,7 @@ import {
   GetObjectLockConfigurationCommand,
 } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
-import type { LockSettings } from '../core/settings.ts';
+import type { EncryptionSettings, LockSettings } from '../core/settings.ts';
 import { type BucketTrials, tryBucket } from './probe-bucket.ts';
 import { type LockTrials, tryErase, tryLock } from './probe-lock.ts';
 import { isNamed, type S3Address, S3Bucket } from './s3-bucket.ts';
@@ -24,6 +24,7 @@ export interface OwnLock {
 
 export interface ProbeOptions extends S3Address {
   readonly lock: LockSettings | 'none';
+  readonly encryption?: EncryptionSettings | null;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -42,11 +43,14 @@ export interface ClaimFindings {
 export interface StoreFindings extends ClaimFindings {
   /** Whether an object without a lock can be deleted. */
   readonly erase: Trial;
+  /** Whether an object is encrypted as the settings say; null where they say nothing. */
+  readonly encryption: Trial | null;
   /** What the bucket says of its own lock. */
   readonly ownLock: OwnLock;
   readonly overwrite: Trial;
   readonly ifNoneMatch: Trial;
   readonly checksum: Trial;
+  readonly signedDigest: Trial;
   readonly contentMd5: Trial;
   /** What the service's clock is ahead of ours, in seconds; null where it gives no date. */
   readonly skewSeconds: number | null;
@@ -60,22 +64,27 @@ export function probeClaim(options: ProbeOptions): Promise<ClaimFindings> {
 
 /** Tries everything. @throws ServiceError when the service cannot be reached or used */
 export function probeStore(options: ProbeOptions): Promise<StoreFindings> {
-  return withScratch(options, async (scratch, { versioning, ownLock }) => ({
+  return withScratch(options, async (scratch, { versioning, ownLock, encryption }) => ({
     ...(await claimOf(scratch, versioning, options.lock)),
     erase: await tryErase(scratch),
+    encryption,
     ownLock,
     overwrite: await tryOverwrite(scratch),
     ifNoneMatch: await tryIfNoneMatch(scratch),
-    checksum: await tryWrongChecksum(scratch, 'ChecksumSHA256', 'sha256'),
-    contentMd5: await tryWrongChecksum(scratch, 'ContentMD5', 'md5'),
+    checksum: await tryWrongDigest(scratch, 'x-amz-checksum-sha256', 'sha256', 'base64'),
+    signedDigest: await tryWrongDigest(scratch, 'x-amz-content-sha256', 'sha256', 'hex'),
+    contentMd5: await tryWrongDigest(scratch, 'content-md5', 'md5', 'base64'),
     bucket: await tryBucket(scratch, versioning.held === true),
     skewSeconds: scratch.skewSeconds,
   }));
 }
 
 async function withScratch<Found extends object>(
-  { clock, signal, ...address }: ProbeOptions,
-  find: (scratch: Scratch, said: { versioning: Trial; ownLock: OwnLock }) => Promise<Found>,
+  { clock, signal, encryption: asked = null, ...address }: ProbeOptions,
+  find: (
+    scratch: Scratch,
+    said: { versioning: Trial; ownLock: OwnLock; encryption: Trial | null },
+  ) => Promise<Found>,
 ): Promise<Found & { location: string; leftovers: Leftover[] }> {
   const bucket = new S3Bucket(address);
   try {
@@ -86,7 +95,8 @@ async function withScratch<Found extends object>(
     const earlier = await scratch.cleanEarlier();
     let left: Leftover[] = [];
     try {
-      const found = await find(scratch, { versioning, ownLock });
+      const encryption = asked === null ? null : await tryEncryption(scratch, asked);
+      const found = await find(scratch, { versioning, ownLock, encryption });
       left = await scratch.clean();
       return { ...found, location: bucket.location, leftovers: [...earlier, ...left] };
     } catch (error) {
@@ -123,6 +133,18 @@ async function askLock(scratch: Scratch): Promise<OwnLock> {
     enabled: found?.ObjectLockEnabled === 'Enabled',
     byDefault: rule?.Mode === undefined ? null : `${rule.Mode} for ${length}`,
   };
+}
+
+/** Where it works, the objects of all other trials are encrypted too: a bucket may refuse any that is not. */
+async function tryEncryption(scratch: Scratch, { kmsKey }: EncryptionSettings): Promise<Trial> {
+  const asked = { ServerSideEncryption: 'aws:kms' as const, SSEKMSKeyId: kmsKey };
+  const put = await scratch.put('encrypted', 'an encrypted object', asked);
+  if (put.refused !== null) return notHeld(`a put with the key ${kmsKey} was refused: ${put.refused}`);
+  const found = await scratch.head(put.given);
+  if (found?.ServerSideEncryption?.startsWith('aws:kms') !== true)
+    return notHeld(`a put with the key ${kmsKey} was taken, and comes back unencrypted`);
+  scratch.standing = asked;
+  return held(`it comes back as encrypted with ${found.SSEKMSKeyId ?? kmsKey}`);
 }
 
 async function claimOf(scratch: Scratch, said: Trial, lock: LockSettings | 'none') {
@@ -168,13 +190,15 @@ async function tryIfNoneMatch(scratch: Scratch): Promise<Trial> {
     : untold(`the second put was refused for another reason: ${second.refused}`);
 }
 
-async function tryWrongChecksum(
+/** A digest of other bytes, in one header that a service may look at. */
+async function tryWrongDigest(
   scratch: Scratch,
-  field: 'ChecksumSHA256' | 'ContentMD5',
-  digest: 'sha256' | 'md5',
+  header: string,
+  algorithm: 'sha256' | 'md5',
+  encoding: 'hex' | 'base64',
 ): Promise<Trial> {
-  const wrong = createHash(digest).update('other bytes').digest('base64');
-  const put = await scratch.put(`wrong-${digest}`, 'these bytes', { [field]: wrong });
+  const wrong = createHash(algorithm).update('other bytes').digest(encoding);
+  const put = await scratch.put(`wrong-${header}`, 'these bytes', {}, { [header]: wrong });
   return put.refused === null ? notHeld('it was taken') : held(`it was refused: ${put.refused}`);
 }
 

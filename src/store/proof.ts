@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { type Clock, instantText } from '../core/clock.ts';
 import { RefusedError, ServiceError } from '../core/errors.ts';
 import type { StoreSettings } from '../core/settings.ts';
-import { type ClaimFindings, probeClaim } from './probe.ts';
+import type { ClaimFindings } from './probe.ts';
 import type { S3Credentials } from './s3-bucket.ts';
 
 type S3Settings = Extract<StoreSettings, { provider: 's3' }>;
@@ -157,6 +157,8 @@ export async function requireProof(options: ProofOptions): Promise<void> {
   const standing = standingOf(before, claim, clock.now());
   if (standing === 'good') return;
   let proof: Proof | null;
+  // Read only here: most commands never speak to a bucket.
+  const { probeClaim } = await import('./probe.ts');
   try {
     const findings = await probeClaim({
       ...(settings as S3Settings),

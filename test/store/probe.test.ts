@@ -117,10 +117,12 @@ if (endpoint === undefined) {
             'store.legal-hold',
             'store.erase',
             'store.overwrite',
+            'store.signed-digest',
+            'store.content-md5',
             'store.clock',
             'store.lifecycle',
           ),
-          Array(10).fill(true),
+          Array(12).fill(true),
           JSON.stringify([...checks.values()].filter(({ ok }) => !ok)),
         );
         for (const id of ['store.if-none-match', 'store.checksum', 'store.privileges']) {
@@ -147,6 +149,25 @@ if (endpoint === undefined) {
         });
       });
     }
+  });
+
+  test('encryption by the key service is tried where it is asked for', async (t) => {
+    const key = process.env.S3_TEST_KMS_KEY;
+    if (key === undefined) return t.skip('no key service: set S3_TEST_KMS_KEY to a key that it has');
+    const bucket = await bucketFor(t);
+    assert.equal((await bucket.checks()).has('store.encryption'), false);
+    const right = await bucket.checks({ settings: { encryption: { kmsKey: key } } });
+    assert.deepEqual(
+      oks(right, 'store.encryption', 'store.lock.delete-refused', 'store.lock.shorten-refused'),
+      [true, true, true],
+    );
+    const wrong = await bucket.checks({ settings: { encryption: { kmsKey: 'no-such-key' } } });
+    assert.equal(
+      wrong.get('store.encryption')?.severity,
+      'bad',
+      JSON.stringify(wrong.get('store.encryption')),
+    );
+    assert.deepEqual(oks(wrong, 'store.lock.delete-refused'), [true], 'the lock is another matter');
   });
 
   test('trying changes nothing of the bucket: payloads, policy and life cycle are as they were', async (t) => {
