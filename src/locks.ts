@@ -44,7 +44,7 @@ export async function archiveLocks(archive: Archive): Promise<OverdueLocks | nul
 }
 
 export function renewalText(outcome: RenewalOutcome): string {
-  const { due, extended, lapsing, weaker, failed, overdue, errors } = outcome;
+  const { due, extended, lapsing, weaker, failed, overdue, interrupted, errors } = outcome;
   const lines = [
     `Locks: ${due} due, ${extended} extended, ${lapsing} left to end because their retention has run, ${failed} failed`,
   ];
@@ -53,6 +53,7 @@ export function renewalText(outcome: RenewalOutcome): string {
     lines.push(
       `  ${weaker} are locked in GOVERNANCE mode, from before COMPLIANCE was configured; Muniment cannot change that.`,
     );
+  if (interrupted) lines.push('  It was stopped before its end: run it again.');
   for (const error of errors) lines.push(`  ${error}`);
   return lines.join('\n');
 }
@@ -80,7 +81,6 @@ export async function renewDaily(
       if (outcome === null) return;
       if (outcome.due > 0) say(renewalText(outcome));
     } catch (error) {
-      if (signal.aborted) return;
       if (!(error instanceof MunimentError)) throw error;
       say(`Locks were not renewed: ${error.message}`);
     }

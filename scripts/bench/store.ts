@@ -171,8 +171,10 @@ function bareSdk({ bucket: Bucket, region, endpoint }: S3Settings): Bare & { rea
 
 /** Peak resident memory, in MiB, of a process that stores a file of this length and reads it back. */
 async function memoryOf(settings: StoreSettings, file: string, length: number): Promise<number> {
-  const arguments_ = [fileURLToPath(import.meta.url), JSON.stringify(settings), file, String(length)];
-  const child = spawn(process.execPath, arguments_, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const self = [...process.execArgv, fileURLToPath(import.meta.url)];
+  const child = spawn(process.execPath, [...self, JSON.stringify(settings), file, String(length)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let out = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     out += text;

@@ -31,6 +31,8 @@ export interface RenewalOutcome {
   failed: number;
   /** Of the failed, those whose lock has ended, or that have none. */
   overdue: number;
+  /** It was stopped before its end; what was done stays done. */
+  interrupted: boolean;
   /** The first failures, in words. */
   readonly errors: string[];
 }
@@ -70,7 +72,7 @@ interface DuePayload {
   readonly locked_until: string | null;
 }
 
-/** Renews what is due at `now`. A payload that fails does not keep the others from it; what was done stays done when it is interrupted. */
+/** Renews what is due at `now`. A payload that fails does not keep the others from it. */
 export async function renewLocks(
   context: RenewalContext,
   inputs: DecisionInputs & { readonly now: Temporal.Instant },
@@ -83,6 +85,7 @@ export async function renewLocks(
     weaker: 0,
     failed: 0,
     overdue: 0,
+    interrupted: false,
     errors: [],
   };
   const { policy } = await policyInForce(context.db, Number.MAX_SAFE_INTEGER);
@@ -107,13 +110,17 @@ export async function renewLocks(
     const queue = page[Symbol.iterator]();
     const workers = Array.from({ length: Math.min(CONCURRENCY, page.length) }, async () => {
       for (const payload of queue) {
-        options.signal.throwIfAborted();
+        if (options.signal.aborted) break;
         await renewOne(context, payload, now, await aimOf(payload.record), outcome);
       }
     });
     for (const result of await Promise.allSettled(workers))
       if (result.status === 'rejected') throw result.reason;
     options.onProgress?.(outcome);
+    if (options.signal.aborted) {
+      outcome.interrupted = true;
+      break;
+    }
   }
   return outcome;
 }

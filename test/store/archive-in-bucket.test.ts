@@ -19,6 +19,7 @@ import { archiveLocks, locksAlert, renewArchiveLocks } from '../../src/locks.ts'
 import { openS3Store } from '../../src/store/s3.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, reopened, type TestArchive, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { muniment } from '../support/command.ts';
 import { bucketFor, credentials, endpoint, SKIPPED } from './bucket.ts';
 
 const SCHEDULE = `id: city
@@ -239,6 +240,42 @@ if (endpoint === null) {
         assert.equal(await endOf('charter'), 140);
         assert.equal(await endOf('hearing'), 140, 'a review must come first');
         assert.equal(await endOf('parade'), 90);
+      });
+      await t.test('a renewal that is stopped says so, and the next one goes on', async () => {
+        await using archive = await reopened(made.home, at(100));
+        const stopped = await renewArchiveLocks(archive, { signal: AbortSignal.abort() });
+        assert.deepEqual([stopped?.interrupted, stopped?.extended], [true, 0]);
+      });
+      await t.test('the command line renews, tells, and says so when a payload failed', async () => {
+        const { code, stdout } = await muniment(['--home', made.home, '--json', 'store', 'renew']);
+        // Today nothing is due.
+        assert.equal(code, 0, stdout);
+        assert.deepEqual(JSON.parse(stdout).locks.due, 0);
+        const status = await muniment(['--home', made.home, '--json', 'status']);
+        assert.equal(status.code, 0, status.stderr);
+        assert.deepEqual(JSON.parse(status.stdout).locks, {
+          overdue: 0,
+          lapsed: 0,
+          earliest: null,
+          unknown: 0,
+        });
+        const { database } = made.archive;
+        const past = '2026-01-01T00:00:00.000Z';
+        const { commitment } = await sliceOf('charter');
+        const one = database.db.updateTable('payload_locks').where('commitment', '=', commitment);
+        await one.set({ locked_until: past }).execute();
+        const alerted = await muniment(['--home', made.home, 'status']);
+        assert.equal(alerted.code, 5);
+        assert.match(
+          alerted.stdout,
+          /ALERT: the locks of 1 payloads .* 1 have ended.*`muniment store renew`/,
+        );
+        // The store knows better than the row: the lock that stands is found, and remembered.
+        const again = await muniment(['--home', made.home, 'store', 'renew']);
+        assert.equal(again.code, 0, again.stderr);
+        assert.match(again.stdout, /1 due, 1 extended/);
+        assert.equal((await muniment(['--home', made.home, 'status'])).code, 0);
+        assert.equal(await endOf('charter'), 140);
       });
       await t.test('a lock that nobody renewed is an alert', async () => {
         await using archive = await reopened(made.home, at(130));

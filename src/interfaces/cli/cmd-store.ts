@@ -30,7 +30,7 @@ export function addStoreCommands(program: Command, shell: Shell): void {
           ? `${archive.store.location} has no locks: there is nothing to renew.`
           : renewalText(outcome),
       );
-      if (outcome !== null && outcome.failed > 0) shell.end(EXIT.incomplete);
+      if (outcome !== null && (outcome.failed > 0 || outcome.interrupted)) shell.end(EXIT.incomplete);
     });
   store
     .command('sweep')
