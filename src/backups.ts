@@ -1,15 +1,17 @@
 // Backups as the interfaces call them: make one of an opened archive, and list those that were made. Each is entered in the ledger under
 // seal, with the day on which it is to be removed, so that whoever certifies a destruction knows where copies may still lie.
 
-import { type Manifest, openBackup, requireSigned } from './backup/manifest.ts';
+import { type Manifest, type OpenedBackup, openBackup, requireSigned } from './backup/manifest.ts';
 import { type BackupPlace, openPlace, type PlaceOptions } from './backup/place.ts';
 import type { Sealing } from './backup/seal.ts';
 import { takeBackup } from './backup/take.ts';
 import { type Archive, homePaths, SOFTWARE } from './context.ts';
 import type { Json } from './core/canonical.ts';
 import type { Clock } from './core/clock.ts';
+import { bodyCommitment } from './core/digest.ts';
 import { InputError } from './core/errors.ts';
 import type { Ledger } from './ledger/append.ts';
+import { sealedBody } from './ledger/entry.ts';
 import { signNote } from './ledger/note.ts';
 
 export const BACKUP_KIND = 'backup.made';
@@ -94,8 +96,8 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
       },
     ));
   const { manifest } = taken;
-  const registered = registrationOf(manifest, taken.digest, place.location);
-  const entry = await registerBackup(archive.ledger, archive.account.id, registered);
+  const registered = registrationOf(taken);
+  const entry = await registerBackup(archive.ledger, archive.account.id, taken);
   await archive.checkpoint();
   return {
     ...registered,
@@ -133,7 +135,10 @@ async function finishedBackup(archive: Archive, place: BackupPlace) {
   });
 }
 
-export function registrationOf(manifest: Manifest, digest: string, place: string): RegisteredBackup {
+/** A finished backup: its manifest and the digest of that. */
+type Finished = Pick<OpenedBackup, 'manifest' | 'digest'>;
+
+export function registrationOf({ manifest, digest }: Finished): RegisteredBackup {
   return {
     backup: manifest.id,
     manifest: digest,
@@ -141,18 +146,21 @@ export function registrationOf(manifest: Manifest, digest: string, place: string
     madeAt: manifest.madeAt,
     expires: manifest.expires,
     payloads: manifest.payloads.by,
-    place,
+    place: manifest.place,
   };
 }
 
-export async function registerBackup(
-  ledger: Ledger,
-  actor: string,
-  registered: RegisteredBackup,
-): Promise<number> {
-  return ledger.write(actor, async (batch) =>
-    batch.addWithBody({ type: 'sealed' }, BACKUP_KIND, registered as unknown as Json),
-  );
+export async function registerBackup(ledger: Ledger, actor: string, backup: Finished): Promise<number> {
+  const body = registrationOf(backup) as unknown as Json;
+  const salt = Buffer.from(backup.manifest.salt, 'hex');
+  return ledger.write(actor, async (batch) => batch.addWithBody({ type: 'sealed' }, BACKUP_KIND, body, salt));
+}
+
+/** The row of a backup's own entry: what the backup knows of an entry that came after it. */
+export function registrationBody(backup: Finished): { salt: Buffer; body: Buffer; commitment: string } {
+  const salt = Buffer.from(backup.manifest.salt, 'hex');
+  const body = sealedBody(registrationOf(backup) as unknown as Json);
+  return { salt, body, commitment: bodyCommitment(salt, body) };
 }
 
 /** @returns the backups that the ledger knows of, oldest first, and whether each should have been removed by now */

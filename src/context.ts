@@ -122,7 +122,7 @@ async function readRequired(path: string): Promise<string> {
   }
 }
 
-async function readOptional(path: string): Promise<string | null> {
+export async function readOptional(path: string): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {

@@ -24,6 +24,8 @@ import type { ObjectStore } from './store/objects.ts';
 export interface KnownHead {
   readonly size: number;
   readonly root: Buffer;
+  /** The checkpoint as signed. */
+  readonly note: string;
   /** Where it is known from, for people. */
   readonly from: string;
 }
@@ -36,13 +38,15 @@ export async function headOfCheckpoint(file: string, key: VerifierKey): Promise<
     });
   });
   const { size, root } = openCheckpoint(note, key);
-  return { size, root, from: `the checkpoint ${file}` };
+  return { size, root, note, from: `the checkpoint ${file}` };
 }
 
 /** The head that a surviving keys/head.json holds; null where there is no such file. */
 export async function headOfKeys(file: string, key: string): Promise<KnownHead | null> {
   const head = await readPinnedHead(file, key);
-  return head === null ? null : { size: head.size, root: head.root, from: `the signed head ${file}` };
+  return head === null
+    ? null
+    : { size: head.size, root: head.root, note: head.note, from: `the signed head ${file}` };
 }
 
 /**
@@ -78,6 +82,8 @@ export interface Performed {
   readonly size: number;
   /** Entries that came from a published log, without bodies. */
   readonly replayed: number;
+  /** Destructions from this position on are carried out again. */
+  readonly destroyFrom: number;
   /** Id of this recovery: it is entered once, however often it is interrupted. */
   readonly recovery: string;
   readonly details: { readonly [name: string]: Json };
@@ -112,7 +118,7 @@ export async function finishRecovery(
   const { settings, database, ledger, store, clock } = recovered;
   const paths = homePaths(settings.home);
   const eraser = openEraser(settings.store, { clock });
-  const destroyedAgain = await destroyAgain({ db: database.db, eraser }, performed.size);
+  const destroyedAgain = await destroyAgain({ db: database.db, eraser }, performed.destroyFrom);
   const lost = await bodiless(database.db, performed.size, performed.size + performed.replayed);
   await enterOnce(recovered, performed, lost.length);
 

@@ -1,12 +1,8 @@
 // Makes an archive anew from a backup, in a home and a database that are empty. Nothing serves before everything is verified; an interrupted
 // restore is made again with the same answers and goes on.
 
-import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import { parseDocument } from 'yaml';
+import { join, resolve } from 'node:path';
 import {
-  fileOf,
   type KeyFile,
   loadTables,
   noteVersions,
@@ -18,20 +14,19 @@ import {
 import { type Manifest, type OpenedBackup, openBackup, requireSigned } from './backup/manifest.ts';
 import { type BackupPlace, openPlace } from './backup/place.ts';
 import { adoptEntries, rebuildFrom } from './backup/replay.ts';
-import type { Unsealing } from './backup/seal.ts';
-import { BACKUP_KIND, placeOptions, registerBackup, registrationOf } from './backups.ts';
+import { BACKUP_KIND, placeOptions, registerBackup, registrationBody } from './backups.ts';
 import { type Environment, parseSettings, readSettings, type Settings } from './config.ts';
 import { homePaths, MIGRATIONS, openHomeDatabase } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, RefusedError, VerificationError } from './core/errors.ts';
-import { newId } from './core/ids.ts';
 import { addressOf, type DatabaseHandle, openDatabase } from './db/database.ts';
-import { appliedMigrations, knownMigrations, migrate, requireSchema } from './db/migrate.ts';
+import { knownMigrations, migrate, requireSchema } from './db/migrate.ts';
 import { Ledger } from './ledger/append.ts';
 import { readBeginning } from './ledger/beginning.ts';
 import { decodeEntry } from './ledger/entry.ts';
 import { parseVerifierKey, type VerifierKey } from './ledger/note.ts';
 import { openPublishedLog, type PublishedLog } from './ledger/published.ts';
+import { entriesFrom } from './ledger/reader.ts';
 import { requireStoreInForce } from './ledger/store-in-force.ts';
 import {
   type Finished,
@@ -41,32 +36,17 @@ import {
   type KnownHead,
   requireReached,
 } from './recovery.ts';
-import { isDraft, placeOnce, removeDrafts } from './setup.ts';
+import {
+  keyOf,
+  placeKeys,
+  placeSettings,
+  prepareHome,
+  type RestoreRequest,
+  requireEmpty,
+  settingsText,
+} from './restored-home.ts';
+import { removeDrafts } from './setup.ts';
 import { openStore } from './store/open.ts';
-
-export interface RestoreRequest {
-  readonly backup: string;
-  readonly region?: string | undefined;
-  readonly endpoint?: string | undefined;
-  readonly home: string;
-  /** A reference to a PostgreSQL URL, `embedded`, or absent: as the backup's settings say. */
-  readonly database?: string | undefined;
-  readonly adminUrl: string | null;
-  /** Where payloads go: s3://BUCKET/PREFIX or a folder; absent: as the backup's settings say. */
-  readonly store?: string | undefined;
-  readonly unsealing: Unsealing | null;
-  /** A copy of keys/ that was kept elsewhere, used instead of the sealed one. */
-  readonly keys?: string | undefined;
-  /** Verifier key from elsewhere. */
-  readonly key?: string | undefined;
-  /** A backup by value for one by reference. */
-  readonly payloadsFrom?: string | undefined;
-  readonly published?: string | undefined;
-  readonly checkpoint?: string | undefined;
-  /** The operator says that no checkpoint left this archive after the backup. */
-  readonly nothingLater: boolean;
-  readonly acceptLosses: boolean;
-}
 
 export interface Restored {
   readonly home: string;
@@ -85,14 +65,6 @@ interface Work {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly onProgress: (done: string) => void;
-}
-
-/** Stands in the home until the restore is finished. */
-interface Unfinished {
-  readonly work: 'restore';
-  readonly manifest: string;
-  readonly recovery: string;
-  readonly answers: { readonly database: string | null; readonly store: string | null };
 }
 
 export async function restoreArchive(request: RestoreRequest, work: Work): Promise<Restored> {
@@ -154,9 +126,9 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
   await requireStoreInForce(database.db, store.identity);
 
   const ledger = new Ledger({ db: database.db, origin: manifest.origin, clock });
-  const replayed = await replay(database, ledger, store, settings, manifest, published, work);
+  const replayed = await replay(database, ledger, store, settings, opened, published, work);
   const actor = await firstAccount(database);
-  await registerOnce(database, ledger, actor, opened, place);
+  await registerOnce(database, ledger, actor, opened);
   const finished = await finishRecovery(
     { settings, database, ledger, store, clock, actor },
     {
@@ -164,6 +136,7 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
       manifest: opened.digest,
       size: manifest.ledger.size,
       replayed,
+      destroyFrom: manifest.ledger.size,
       recovery: unfinished.recovery,
       details: { backup: manifest.id, lostPayloads: payloads.lostCount },
     },
@@ -193,15 +166,6 @@ async function requireKnownSchema(manifest: Manifest): Promise<string> {
   return manifest.schema.toSorted().at(-1) as string;
 }
 
-function keyOf(given: string | undefined, own: string): VerifierKey {
-  if (given === undefined) return parseVerifierKey(own);
-  if (given.trim() !== own)
-    throw new VerificationError('the keys of the backup are not of the verifier key that was given', {
-      hint: 'Somebody else made this backup, or the key is of another archive.',
-    });
-  return parseVerifierKey(given);
-}
-
 async function keysOf(
   request: RestoreRequest,
   place: BackupPlace,
@@ -221,7 +185,11 @@ async function knownHeads(
   const { size } = manifest.ledger;
   const heads: KnownHead[] = [];
   if (published !== null) {
-    heads.push({ ...published.checkpoint, from: `the published log in ${published.folder}` });
+    heads.push({
+      ...published.checkpoint,
+      note: published.note,
+      from: `the published log in ${published.folder}`,
+    });
     const root = published.rootAt(size)?.toString('base64');
     if (root !== undefined && root !== manifest.ledger.root)
       throw new VerificationError(
@@ -255,151 +223,6 @@ async function requireCopies(place: BackupPlace, key: VerifierKey, manifest: Man
   });
 }
 
-/** Claims an empty home and an empty database, or goes on in those that an interrupted restore of the same backup claimed. */
-async function prepareHome(
-  home: string,
-  request: RestoreRequest,
-  opened: OpenedBackup,
-  clock: Clock,
-  requireEmptyDatabase: () => Promise<void>,
-): Promise<Unfinished> {
-  const paths = homePaths(home);
-  const answers = { database: request.database ?? null, store: request.store ?? null };
-  const wanted: Unfinished = {
-    work: 'restore',
-    manifest: opened.digest,
-    recovery: newId(clock.now()),
-    answers,
-  };
-  const present = await readdir(home).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [] as string[];
-    throw new InputError(`${home} cannot be used: ${error.message}`, {
-      hint: 'Name a folder that does not exist or is empty.',
-    });
-  });
-  if (!present.every((name) => isDraft(paths.unfinished, name))) {
-    if (!present.includes(basename(paths.unfinished)))
-      throw new InputError(`${home} is not empty`, {
-        hint: 'An archive is restored into a home of its own: name a folder that does not exist or is empty.',
-      });
-    const former = JSON.parse(await readFile(paths.unfinished, 'utf8')) as Partial<Unfinished>;
-    if (
-      former.work === wanted.work &&
-      former.manifest === wanted.manifest &&
-      JSON.stringify(former.answers) === JSON.stringify(answers)
-    )
-      return former as Unfinished;
-    throw new InputError(`${home} holds what another interrupted call began`, {
-      hint: 'Give the same backup, --database and --store to finish it. To begin anew, run `muniment db stop` there and remove the folder.',
-    });
-  }
-  await requireEmptyDatabase();
-  await mkdir(home, { recursive: true, mode: 0o700 });
-  await placeOnce(paths.unfinished, `${JSON.stringify(wanted)}\n`, 0o600);
-  return wanted;
-}
-
-/** A database that nothing lives in, with a schema that the backup's rows fit or that is still to be made. */
-async function requireEmpty(url: string, request: RestoreRequest, manifest: Manifest): Promise<void> {
-  await using database = await openDatabase(url, { max: 1 });
-  const applied = await appliedMigrations(database.db);
-  const address = addressOf(url);
-  if (request.adminUrl === null && applied.length === 0) await requireSchema(database, MIGRATIONS);
-  if (applied.length > 0 && (await readBeginning(database.db)) !== null)
-    throw new RefusedError(`the database ${address.database} already holds an archive`, {
-      hint: 'An archive is restored into an empty database: make a new one, and name it by --database.',
-    });
-  const newer = applied.filter((name) => !manifest.schema.includes(name));
-  if (newer.length > 0)
-    throw new InputError(
-      `the backup was made under an older schema than the database ${address.database} has (${newer.join(', ')})`,
-      {
-        hint: 'Make a database that is not migrated yet, and give --admin-url: restore brings it to the schema of the backup, loads it, and migrates on from there.',
-      },
-    );
-}
-
-const NAMES: readonly string[] = [
-  'signing.key',
-  'archive.vkey',
-  'archive.secret',
-  'database.secret',
-  'head.json',
-];
-
-async function placeKeys(home: string, keys: readonly KeyFile[], verifierKey: string): Promise<void> {
-  const paths = homePaths(home);
-  await mkdir(paths.keys, { recursive: true, mode: 0o700 });
-  for (const { name, text } of keys) {
-    // A file of another name is none of ours; a draft of one would pass for the file itself.
-    if (!NAMES.includes(name)) continue;
-    await placeOnce(join(paths.keys, name), text, name === 'archive.vkey' ? 0o644 : 0o600);
-  }
-  await placeOnce(paths.verifierKey, `${verifierKey}\n`, 0o644);
-  // The embedded server's own: it is given to the server anew at every start.
-  await placeOnce(paths.databaseSecret, `${randomBytes(24).toString('base64url')}\n`, 0o600);
-}
-
-async function settingsText(
-  request: RestoreRequest,
-  place: BackupPlace,
-  manifest: Manifest,
-): Promise<string> {
-  const file = manifest.settings.find(({ path }) => path === 'settings/muniment.yaml');
-  if (file === undefined)
-    throw new InputError('the backup holds no muniment.yaml', { hint: 'Use another backup.' });
-  const text = (await fileOf(place, file)).toString('utf8');
-  if (request.database === undefined && request.store === undefined) return text;
-  const document = parseDocument(text);
-  if (request.database === 'embedded') document.delete('database');
-  else if (request.database !== undefined) document.set('database', { url: request.database });
-  if (request.store !== undefined) {
-    const before = document.toJS() as { store?: { provider?: string; lock?: unknown } };
-    document.set('store', storeOf(request.store, before.store, request));
-  }
-  return document.toString();
-}
-
-/** A new store keeps the lock of the old one: a restore must not take protection away in silence. */
-function storeOf(
-  address: string,
-  before: { provider?: string; lock?: unknown; region?: string; endpoint?: string } | undefined,
-  request: RestoreRequest,
-): object {
-  if (!address.startsWith('s3://')) return { provider: 'directory', path: resolve(address) };
-  const [, bucket = '', prefix = ''] = /^s3:\/\/([^/]+)\/?(.*?)\/*$/.exec(address) ?? [];
-  const region = request.region ?? before?.region;
-  const endpoint = request.endpoint ?? before?.endpoint;
-  return {
-    provider: 's3',
-    bucket,
-    prefix: prefix === '' ? '' : `${prefix}/`,
-    ...(region === undefined ? {} : { region }),
-    ...(endpoint === undefined || endpoint === null ? {} : { endpoint }),
-    lock: before?.provider === 's3' ? (before.lock ?? { mode: 'GOVERNANCE' }) : 'none',
-  };
-}
-
-/** Settings and policies as they were; the file that makes a folder a home comes last. */
-async function placeSettings(
-  home: string,
-  text: string,
-  place: BackupPlace,
-  manifest: Manifest,
-): Promise<void> {
-  const paths = homePaths(home);
-  for (const own of ['schedules', 'holds']) await mkdir(join(paths.policies, own), { recursive: true });
-  await mkdir(paths.spool, { recursive: true });
-  for (const file of manifest.settings) {
-    const name = file.path.slice('settings/'.length);
-    if (!name.startsWith('policies/')) continue;
-    const path = join(home, name);
-    await mkdir(dirname(path), { recursive: true });
-    await placeOnce(path, (await fileOf(place, file)).toString('utf8'), 0o644);
-  }
-  await placeOnce(paths.settings, text, 0o644);
-}
-
 /** Payloads that published entries say were destroyed, after the backup was made. */
 async function destroyedIn(published: PublishedLog, from: number): Promise<Set<string>> {
   const destroyed = new Set<string>();
@@ -417,11 +240,11 @@ async function replay(
   ledger: Ledger,
   store: Parameters<typeof rebuildFrom>[1],
   settings: Settings,
-  manifest: Manifest,
+  opened: OpenedBackup,
   published: PublishedLog | null,
   work: Work,
 ): Promise<number> {
-  const from = manifest.ledger.size;
+  const from = opened.manifest.ledger.size;
   const to = published?.checkpoint.size ?? 0;
   if (published === null || to <= from) return 0;
   const { signal, onProgress } = work;
@@ -430,12 +253,38 @@ async function replay(
     { size: to, entries: published.entries },
     { signal, onProgress: (entries) => onProgress(`${entries} of ${to} entries`) },
   );
-  await rebuildFrom(database.db, store, from, {
-    platformOf: (name) => settings.sources.find((source) => source.id === name)?.platform,
-    signal,
-    onProgress: (entries) => onProgress(`rows of ${entries} of ${to} entries`),
-  });
+  await bodyOfOwnEntry(database, opened, { from, to });
+  await rebuildFrom(
+    database.db,
+    store,
+    { from, to },
+    {
+      platformOf: (name) => settings.sources.find((source) => source.id === name)?.platform,
+      signal,
+      onProgress: (entries) => onProgress(`rows of ${entries} of ${to} entries`),
+    },
+  );
   return to - from;
+}
+
+/** The backup was entered after it was made: of that one entry the backup itself knows the body. */
+async function bodyOfOwnEntry(
+  database: DatabaseHandle,
+  opened: OpenedBackup,
+  { from, to }: { from: number; to: number },
+): Promise<void> {
+  const { salt, body, commitment } = registrationBody(opened);
+  for await (const batch of entriesFrom(database.db, from, to))
+    for (const { seq, entry } of batch) {
+      const decoded = decodeEntry(entry);
+      if (!decoded.known || decoded.entry.type !== 'sealed' || decoded.entry.body !== commitment) continue;
+      await database.db
+        .insertInto('entry_bodies')
+        .values({ seq, kind: BACKUP_KIND, salt, body })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+      return;
+    }
 }
 
 async function firstAccount(database: DatabaseHandle): Promise<string> {
@@ -455,7 +304,6 @@ async function registerOnce(
   ledger: Ledger,
   actor: string,
   opened: OpenedBackup,
-  place: BackupPlace,
 ): Promise<void> {
   const rows = await database.db
     .selectFrom('entry_bodies')
@@ -465,6 +313,5 @@ async function registerOnce(
   const known = rows.some(
     ({ body }) => (JSON.parse(body.toString('utf8')) as { backup: string }).backup === opened.manifest.id,
   );
-  if (!known)
-    await registerBackup(ledger, actor, registrationOf(opened.manifest, opened.digest, place.location));
+  if (!known) await registerBackup(ledger, actor, opened);
 }

@@ -14,7 +14,7 @@ import { ROLES } from './core/people.ts';
 import { YamlFileError } from './core/yaml-file.ts';
 import { type Database, openDatabase } from './db/database.ts';
 import { requireSchema } from './db/migrate.ts';
-import { Ledger } from './ledger/append.ts';
+import { type Batch, Ledger } from './ledger/append.ts';
 import { readBeginning } from './ledger/beginning.ts';
 import { newSigningKey } from './ledger/note.ts';
 import { openSigner, type Signer } from './ledger/signer.ts';
@@ -173,14 +173,7 @@ async function beginLedger(db: Database, ledger: Ledger, key: string, operator: 
     if (size > 0) return false;
     batch.add({ type: 'archive.created', software: SOFTWARE });
     batch.add({ type: 'key.added', key });
-    const body = { id: operator, name: 'operator', roles: [...ROLES] };
-    const seq = batch.addWithBody(
-      { type: 'account.changed', account: operator, change: 'added' },
-      'account',
-      body,
-    );
-    const row = { id: operator, seq, name: body.name, roles: body.roles, token_hash: tokenHash };
-    batch.afterwards(() => batch.tx.insertInto('accounts').values(row).execute());
+    enterOperator(batch, operator, tokenHash);
     return true;
   });
   if (begun) return token;
@@ -191,6 +184,18 @@ async function beginLedger(db: Database, ledger: Ledger, key: string, operator: 
     .where('seq', '=', (seq) => seq.selectFrom('accounts').select((e) => e.fn.min('seq').as('first')))
     .execute();
   return token;
+}
+
+/** Enters the archive's operator, who may do everything but approve what they proposed. */
+export function enterOperator(batch: Batch, operator: string, tokenHash: Buffer): void {
+  const body = { id: operator, name: 'operator', roles: [...ROLES] };
+  const seq = batch.addWithBody(
+    { type: 'account.changed', account: operator, change: 'added' },
+    'account',
+    body,
+  );
+  const row = { id: operator, seq, name: body.name, roles: body.roles, token_hash: tokenHash };
+  batch.afterwards(() => batch.tx.insertInto('accounts').values(row).execute());
 }
 
 async function isPresent(path: string): Promise<boolean> {

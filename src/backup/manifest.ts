@@ -32,6 +32,10 @@ const manifestShape = z.strictObject({
   id: z.string().regex(/^[0-9a-f-]{36}$/),
   origin: z.string().min(1).max(200),
   madeAt: z.string(),
+  /** Where the backup was made; it may have been moved since. */
+  place: z.string(),
+  /** Of the commitment by which the ledger will enter this backup: the entry comes after it, and its body with it. */
+  salt: digest,
   /** Civil date in the archive's zone: on the day after it the backup is to be removed. */
   expires: z.string().regex(/^\d{4,6}-\d\d-\d\d$/),
   software: z.string(),

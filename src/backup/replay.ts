@@ -2,9 +2,11 @@
 // interrupted and begun again.
 
 import { bodyCommitment } from '../core/digest.ts';
+import { VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
-import { storedVersions } from '../db/payload-versions.ts';
+import { keepVersions, storedVersions } from '../db/payload-versions.ts';
 import { insertProjected, type Ledger } from '../ledger/append.ts';
+import { ChainCheck } from '../ledger/chain.ts';
 import { decodeEntry, type Entry } from '../ledger/entry.ts';
 import { type ProjectedRow, projectWithoutDocument } from '../ledger/projection.ts';
 import { entriesFrom } from '../ledger/reader.ts';
@@ -46,6 +48,100 @@ export async function adoptEntries(
   return adopted;
 }
 
+/** The ledger of a database, checked as a chain. @throws VerificationError when it is none */
+export async function databaseEntries(db: Database, origin: string): Promise<EntrySource> {
+  const chain = new ChainCheck(origin);
+  for await (const batch of entriesFrom(db, Number.MIN_SAFE_INTEGER)) {
+    const [problem] = (await chain.take(batch.map((one) => ({ ...one, leaf: null })))).problems;
+    if (problem !== undefined)
+      throw new VerificationError(`the ledger of that database cannot be taken over: ${problem.detail}`, {
+        hint: 'Use the published log, or a backup.',
+      });
+  }
+  return { size: chain.size, entries: (from) => entriesFrom(db, from, chain.size) };
+}
+
+const BODIES_AT_ONCE = 500;
+
+/** Takes over bodies that their entries vouch for, and the accounts and sources that those bodies name. */
+export async function copyBodies(
+  from: Database,
+  to: Database,
+  size: number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let first = 0; first < size; first += BODIES_AT_ONCE) {
+    signal.throwIfAborted();
+    const last = first + BODIES_AT_ONCE;
+    const wanted = new Map<number, string>();
+    for await (const batch of entriesFrom(to, first, Math.min(last, size)))
+      for (const { seq, entry } of batch) {
+        const decoded = decodeEntry(entry);
+        const body = decoded.known ? bodyOf(decoded.entry) : null;
+        if (body !== null) wanted.set(seq, body);
+      }
+    const within = <T extends { seq: number }>(rows: T[]): T[] => rows.filter(({ seq }) => bodies.has(seq));
+    const rows = await from
+      .selectFrom('entry_bodies')
+      .selectAll()
+      .where('seq', '>=', first)
+      .where('seq', '<', last)
+      .execute();
+    const own = rows.filter(({ seq, salt, body }) => wanted.get(seq) === bodyCommitment(salt, body));
+    const bodies = new Map(own.map(({ seq, body }) => [seq, JSON.parse(body.toString('utf8')) as Named]));
+    const accounts = within(
+      await from
+        .selectFrom('accounts')
+        .selectAll()
+        .where('seq', '>=', first)
+        .where('seq', '<', last)
+        .execute(),
+    );
+    const sources = within(
+      await from
+        .selectFrom('sources')
+        .selectAll()
+        .where('seq', '>=', first)
+        .where('seq', '<', last)
+        .execute(),
+    );
+    await to.transaction().execute(async (tx) => {
+      if (own.length > 0)
+        await tx
+          .insertInto('entry_bodies')
+          .values(own)
+          .onConflict((conflict) => conflict.doNothing())
+          .execute();
+      for (const row of accounts) {
+        const { id, name, roles } = bodies.get(row.seq) as Named;
+        if (id === row.id && name === row.name && JSON.stringify(roles) === JSON.stringify(row.roles))
+          await tx
+            .insertInto('accounts')
+            .values(row)
+            .onConflict((conflict) => conflict.doNothing())
+            .execute();
+      }
+      for (const row of sources) {
+        const { id, name, platform } = bodies.get(row.seq) as Named;
+        if (id === row.id && name === row.name && platform === row.platform)
+          await tx
+            .insertInto('sources')
+            .values(row)
+            .onConflict((conflict) => conflict.doNothing())
+            .execute();
+      }
+    });
+  }
+}
+
+/** What bodies of accounts and sources say, as far as rows repeat it. */
+interface Named {
+  readonly id?: string;
+  readonly name?: string;
+  readonly roles?: readonly string[];
+  readonly platform?: string;
+}
+
 export interface RebuildOutcome {
   /** Payloads that are neither in the store nor destroyed; the first thousand of them. */
   readonly lost: { seq: number; commitment: string }[];
@@ -55,13 +151,13 @@ export interface RebuildOutcome {
 const LISTED = 1000;
 
 /**
- * Makes the rows of entries from a position on; those that stand are left as they are.
+ * Makes the rows of a range of entries; those that stand are left as they are.
  * @param platformOf the platform of a source by its name, as the settings say
  */
 export async function rebuildFrom(
   db: Database,
   store: ObjectReader,
-  from: number,
+  range: { readonly from: number; readonly to: number },
   options: {
     platformOf: (source: string) => string | undefined;
     signal: AbortSignal;
@@ -70,9 +166,11 @@ export async function rebuildFrom(
 ): Promise<RebuildOutcome> {
   const lost: RebuildOutcome['lost'] = [];
   let lostCount = 0;
+  let kept: { commitment: string; version: string }[] = [];
   const read = async (commitment: string) => {
     const versions = await storedVersions(db, store.identity, [commitment]);
     const { object, body } = await store.get(commitment, versions.get(commitment) ?? null);
+    if (object.version !== null) kept.push({ commitment, version: object.version });
     return { contentType: object.contentType, metadata: object.metadata, body };
   };
   const isDestroyed = async (commitment: string): Promise<boolean> => {
@@ -85,7 +183,7 @@ export async function rebuildFrom(
   };
   /** Last entry on each source. */
   const sources = new Map<string, number>();
-  for await (const batch of entriesFrom(db, from)) {
+  for await (const batch of entriesFrom(db, range.from, range.to)) {
     options.signal.throwIfAborted();
     const rows: ProjectedRow[] = [];
     const named: { id: string; name: string }[] = [];
@@ -109,6 +207,8 @@ export async function rebuildFrom(
           .onConflict((conflict) => conflict.doNothing())
           .execute();
       }
+      await keepVersions(tx, store.identity, kept);
+      kept = [];
       await insertProjected(tx, await withoutDoubles(tx, rows), 'left');
     });
     options.onProgress?.((batch.at(-1) as { seq: number }).seq + 1);

@@ -6,6 +6,7 @@ import { join, relative, sep } from 'node:path';
 import type pg from 'pg';
 import { canonicalBytes, type Json } from '../core/canonical.ts';
 import { type Clock, instantText } from '../core/clock.ts';
+import { newSalt } from '../core/digest.ts';
 import { InputError, RefusedError } from '../core/errors.ts';
 import { newId } from '../core/ids.ts';
 import type { ObjectReader } from '../store/objects.ts';
@@ -97,6 +98,8 @@ export async function takeBackup(
     const manifest: Omit<Manifest, 'v'> = {
       id,
       origin: source.origin,
+      place: place.location,
+      salt: newSalt().toString('hex'),
       madeAt: instantText(madeAt),
       expires: madeAt.toZonedDateTimeISO(source.timezone).add(options.keep).toPlainDate().toString(),
       software: source.software,

@@ -35,8 +35,11 @@ export interface Batch {
   readonly at: string;
   /** Adds an entry and the rows it stands for. @returns its position */
   add(draft: EntryDraft, input?: ProjectionInput): number;
-  /** Adds an entry with a body (FORMAT.md section 2). `kind` names the body for those who may read it. */
-  addWithBody(draft: BodiedDraft, kind: string, body: Json): number;
+  /**
+   * Adds an entry with a body (FORMAT.md section 2). `kind` names the body for those who may read it.
+   * @param salt of the commitment, where it had to be known before; absent: a fresh one
+   */
+  addWithBody(draft: BodiedDraft, kind: string, body: Json, salt?: Buffer): number;
   /** Runs in the same transaction once the entries stand, for rows that refer to them. */
   afterwards(work: () => Promise<unknown>): void;
 }
@@ -193,8 +196,7 @@ class BatchWriter implements Batch {
     for (const row of rows) this.#rows.push(row);
   }
 
-  addWithBody(draft: BodiedDraft, kind: string, body: Json): number {
-    const salt = newSalt();
+  addWithBody(draft: BodiedDraft, kind: string, body: Json, salt: Buffer = newSalt()): number {
     const bytes = draft.type === 'sealed' ? sealedBody(body) : canonicalBytes(body);
     const seq = this.add({ ...draft, body: bodyCommitment(salt, bytes) } as EntryDraft);
     this.#bodies.push({ seq, kind, salt, body: bytes });

@@ -11,6 +11,8 @@ import { bundlePath, decodeBundle, TILE_WIDTH } from './tiles.ts';
 export interface PublishedLog {
   readonly folder: string;
   readonly checkpoint: Checkpoint;
+  /** The checkpoint as signed. */
+  readonly note: string;
   /** Entries from a position on, in batches of up to 256. Read once whole by {@link openPublishedLog}, so of the signed root. */
   entries(from: number): AsyncIterable<{ seq: number; entry: Buffer }[]>;
   /** The root that its first `size` entries have, for a size asked for at opening. */
@@ -61,7 +63,7 @@ export async function openPublishedLog(
   }
   if (chain.rootAt(checkpoint.size)?.equals(checkpoint.root) !== true)
     throw broken(folder, 'its entries do not have the root of its checkpoint');
-  return { folder, checkpoint, entries, rootAt: (size) => chain.rootAt(size) };
+  return { folder, checkpoint, note, entries, rootAt: (size) => chain.rootAt(size) };
 }
 
 async function readBundle(folder: string, n: number, width: number): Promise<Buffer> {

@@ -13,7 +13,8 @@ import { destroyRecords } from '../../src/disposition/destroy.ts';
 import { putPolicyInForce } from '../../src/governance.ts';
 import { searchRecords } from '../../src/operations.ts';
 import { readPolicyFiles } from '../../src/policy/load.ts';
-import { type Restored, type RestoreRequest, restoreArchive } from '../../src/restore.ts';
+import { type Restored, restoreArchive } from '../../src/restore.ts';
+import type { RestoreRequest } from '../../src/restored-home.ts';
 import { openEraser } from '../../src/store/eraser.ts';
 import { freshDatabase } from '../support/postgres.ts';
 

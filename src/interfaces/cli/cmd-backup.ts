@@ -7,7 +7,9 @@ import { backUp, listBackups } from '../../backups.ts';
 import { resolveSecret } from '../../config.ts';
 import { EXIT, InputError } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
+import { rebuildArchive } from '../../rebuild.ts';
 import { restoreArchive } from '../../restore.ts';
+import { bringKeysBack } from '../../restored-home.ts';
 import { openHome, type Shell } from './shell.ts';
 
 interface BucketOptions {
@@ -41,6 +43,7 @@ const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' 
 export function addBackupCommands(program: Command, shell: Shell): void {
   addBackup(program, shell);
   addRestore(program, shell);
+  addRebuild(program, shell);
 }
 
 function addBackup(program: Command, shell: Shell): void {
@@ -109,6 +112,43 @@ ${
       },
     );
   backup
+    .command('keys')
+    .description('put files of keys/ that this home has lost back from a backup; what stands is left alone')
+    .argument('<backup>', 'a folder, or s3://BUCKET/PREFIX')
+    .option('--passphrase <ref>', `opens the sealed keys: file:PATH or '\${NAME}'`)
+    .option('--recovery-key <pem>', 'opens the sealed keys: the X25519 private key')
+    .option('--key <vkey>', "the archive's verifier key, obtained by another way")
+    .option('--region <region>', 'of the bucket')
+    .option('--endpoint <url>', 'of the storage service')
+    .action(async (address: string, _: unknown, command: Command) => {
+      // `backup` has options of the same names, and commander gives them to it.
+      const options = command.optsWithGlobals<
+        BucketOptions & { passphrase?: string; recoveryKey?: string; key?: string }
+      >();
+      const passphrase = secret(options.passphrase, shell, '--passphrase');
+      const recoveryKey = await pem(options.recoveryKey, '--recovery-key');
+      const { region, endpoint, key } = options;
+      const back = await bringKeysBack(
+        {
+          backup: address,
+          region,
+          endpoint,
+          key,
+          home: shell.home(),
+          unsealing:
+            passphrase !== undefined ? { passphrase } : recoveryKey !== undefined ? { recoveryKey } : null,
+        },
+        shell,
+      );
+      shell
+        .output()
+        .result(back, () =>
+          back.placed.length === 0
+            ? `Nothing was missing in ${back.keys}.`
+            : `Brought back into ${back.keys}: ${back.placed.join(', ')}${back.head === null ? '' : `\nhead.json is that of ${back.head} entries. Whatever was signed later, verify against: \`muniment verify --anchor\` with the newest checkpoint that somebody holds.`}`,
+        );
+    });
+  backup
     .command('list')
     .description('list the backups that the ledger knows of, and which are to be removed')
     .action(async () => {
@@ -128,6 +168,58 @@ ${
                 .join('\n'),
         );
     });
+}
+
+function addRebuild(program: Command, shell: Shell): void {
+  program
+    .command('rebuild')
+    .description('make the database anew from ledger and objects alone, into an empty database of this home')
+    .option('--published <dir>', 'the published log')
+    .option('--from-database <ref>', `or a database whose ledger still stands: file:PATH or '\${NAME}'`)
+    .option('--checkpoint <file>', 'the last checkpoint that somebody holds')
+    .option('--accept-losses', 'serve although something that was signed is gone for good', false)
+    .action(
+      async (options: {
+        published?: string;
+        fromDatabase?: string;
+        checkpoint?: string;
+        acceptLosses: boolean;
+      }) => {
+        const { published = null, checkpoint, acceptLosses } = options;
+        const fromDatabase = secret(options.fromDatabase, shell, '--from-database') ?? null;
+        if ((published === null) === (fromDatabase === null))
+          throw new InputError('say where the ledger is: --published or --from-database', {
+            hint: 'Give one of the two.',
+          });
+        const output = shell.output();
+        const rebuilt = await rebuildArchive(
+          { home: shell.home(), published, fromDatabase, checkpoint, acceptLosses },
+          {
+            environment: shell.environment,
+            clock: shell.clock,
+            signal: shell.signal,
+            onProgress: (done) => output.progress(done),
+          },
+        );
+        output.progress('');
+        const { verified: _, ...finished } = rebuilt.finished;
+        output.result({ ...rebuilt, finished }, () =>
+          [
+            `Rebuilt ${rebuilt.origin} in ${rebuilt.home} from ${rebuilt.entries} entries`,
+            ...(finished.lostBodies > 0
+              ? [
+                  `  LOST: the bodies of ${finished.lostBodies} entries (accounts, policy, holds): a published log holds none. Nothing may be destroyed until \`muniment policy apply\``,
+                ]
+              : []),
+            ...(rebuilt.lostCount > 0
+              ? [`  LOST: ${plural(rebuilt.lostCount, 'payload')}; \`muniment verify\` lists them`]
+              : []),
+            ...(rebuilt.token === null ? [] : [`  Operator's token (shown once): ${rebuilt.token}`]),
+          ].join('\n'),
+        );
+        if (finished.losses > 0 || finished.lostBodies > 0) shell.end(EXIT.incomplete);
+      },
+    );
 }
 
 function addRestore(program: Command, shell: Shell): void {

@@ -1,0 +1,105 @@
+// Backup and restore as an operator works with them: the real command line, killed in between.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { stopEmbedded } from '../../../src/db/embedded.ts';
+import { FakePlatform } from '../../support/appview.ts';
+import { muniment } from '../../support/command.ts';
+
+const PROGRAM = join(import.meta.dirname, '..', '..', '..', 'src', 'main.ts');
+const PASS = 'correct horse battery staple';
+const REFERENCE = `\${PASS}`;
+
+test('an archive is backed up, lost, and restored on the command line, though the restore is killed', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'muniment backup '));
+  await chmod(folder, 0o755);
+  const [home, again, backup, log] = ['home', 'again', 'backup', 'log'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  t.after(async () => {
+    await stopEmbedded(home);
+    await stopEmbedded(again);
+    await rm(folder, { recursive: true });
+  });
+  await using platform = await FakePlatform.start();
+  platform.post('1', 'parade on Sunday', { image: Buffer.from('a picture') });
+  platform.post('2', 'street closed');
+  const run = async (code: number, ...args: string[]) => {
+    const ended = await muniment(args, { env: { PASS } });
+    assert.equal(ended.code, code, `${args.join(' ')}\n${ended.stdout}${ended.stderr}`);
+    assert.ok(!`${ended.stdout}${ended.stderr}`.includes(PASS));
+    return ended;
+  };
+  const json = async (code: number, ...args: string[]) =>
+    JSON.parse((await run(code, '--json', ...args)).stdout);
+
+  const answers = [
+    '--name',
+    'City of Example',
+    '--origin',
+    'archive.example.gov/social',
+    '--timezone',
+    'UTC',
+  ];
+  await run(0, 'init', home, ...answers);
+  const settings = join(home, 'muniment.yaml');
+  const source = `\n  - { id: city, platform: bluesky, account: ${platform.account.handle}, service: "${platform.origin}", directory: "${platform.origin}", repository: "${platform.origin}" }\n`;
+  await writeFile(
+    settings,
+    (await readFile(settings, 'utf8')).replace(/sources: \[\]\n/, `sources:${source}`),
+  );
+  await run(0, '--home', home, 'collect');
+
+  await run(2, '--home', home, 'backup', backup);
+  await run(2, '--home', home, 'backup', backup, '--passphrase', PASS.replaceAll(' ', '-'));
+  await run(2, '--home', home, 'backup', backup, '--passphrase', REFERENCE, '--expires', 'soon');
+  await run(2, '--home', home, 'backup', 'ftp://somewhere', '--without-keys');
+  assert.equal(existsSync(backup), false, 'a call with a mistake leaves nothing behind');
+  const made = await json(0, '--home', home, 'backup', backup, '--passphrase', REFERENCE, '--expires', 'P1Y');
+  assert.equal(made.copied, 6);
+  const { backups } = await json(0, '--home', home, 'backup', 'list');
+  assert.deepEqual(
+    backups.map((one: { backup: string; expired: boolean }) => [one.backup, one.expired]),
+    [[made.backup, false]],
+  );
+  await run(0, '--home', home, 'ledger', 'publish', log);
+  const { entries } = await json(0, '--home', home, 'status');
+  await stopEmbedded(home);
+  await rm(home, { recursive: true });
+
+  const restore = ['restore', backup, '--passphrase', REFERENCE, '--published', log];
+  await run(4, '--home', again, 'restore', backup, '--passphrase', REFERENCE);
+  for (const wait of [1500, 3500]) {
+    const child = spawn(process.execPath, [PROGRAM, '--home', again, ...restore], {
+      stdio: 'ignore',
+      env: { ...process.env, PASS, NODE_V8_COVERAGE: '' },
+    });
+    const ended = once(child, 'exit');
+    await Promise.race([ended, sleep(wait)]);
+    child.kill('SIGKILL');
+    await ended;
+    if (existsSync(join(again, '.unfinished'))) await run(2, '--home', again, 'verify');
+  }
+  if (!existsSync(join(again, 'muniment.yaml')) || existsSync(join(again, '.unfinished'))) {
+    const restored = await json(0, '--home', again, ...restore);
+    // The backup was entered after it was made: that entry comes from the published log, and its body from the backup.
+    assert.deepEqual([restored.replayed, restored.finished.lostBodies, restored.finished.losses], [1, 0, 0]);
+  }
+  assert.deepEqual((await json(0, '--home', again, 'backup', 'list')).backups.length, 1);
+  const verified = await json(0, '--home', again, 'verify');
+  assert.equal(verified.lostBodies, 0);
+  assert.ok(verified.entries > entries);
+  await run(0, '--home', again, 'collect');
+  const found = await json(0, '--home', again, 'search', 'street');
+  assert.equal(found.total, 1);
+});
