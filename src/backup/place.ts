@@ -6,14 +6,14 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { GetObjectCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
+import { GetObjectCommand, ListObjectsV2Command, S3ServiceException } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
 import { InputError, ServiceError } from '../core/errors.ts';
 import { diskTrouble } from '../store/disk.ts';
 import type { ObjectStore } from '../store/objects.ts';
 import { openStore } from '../store/open.ts';
 import { isNamed, S3Bucket } from '../store/s3-bucket.ts';
+import { putStream } from '../store/s3-stream.ts';
 
 /** Length and SHA-256 (hex) of what was written. */
 export interface Written {
@@ -41,7 +41,6 @@ export interface PlaceOptions {
   readonly endpoint: string | null;
 }
 
-const PART = 16 * 1024 * 1024;
 const PAYLOADS = 'payloads';
 
 /** @param address a folder, or s3://BUCKET/PREFIX. @throws InputError when it is neither */
@@ -95,6 +94,16 @@ class Meter {
   written(): Written {
     return { bytes: this.#bytes, sha256: this.#hash.digest('hex') };
   }
+}
+
+async function* single(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** A failure of network or host. */
+function isSystemError(error: unknown): boolean {
+  const { syscall, name } = error as { syscall?: unknown; name?: unknown };
+  return typeof syscall === 'string' || name === 'TimeoutError';
 }
 
 class FolderPlace implements BackupPlace {
@@ -199,15 +208,14 @@ class BucketPlace implements BackupPlace {
   }
 
   async write(name: string, bytes: AsyncIterable<Uint8Array> | Uint8Array): Promise<Written> {
-    const { bucket, prefix, client } = this.#bucket;
-    const meter = new Meter();
+    const chunks = bytes instanceof Uint8Array ? single(bytes) : bytes;
     try {
-      const params = { Bucket: bucket, Key: prefix + name, Body: Readable.from(meter.through(bytes)) };
-      await new Upload({ client, params, partSize: PART, queueSize: 2 }).done();
+      return await putStream(this.#bucket, name, chunks);
     } catch (error) {
+      // What the stream itself throws (a database, an interruption) is not the bucket's.
+      if (!(error instanceof S3ServiceException) && !isSystemError(error)) throw error;
       throw this.#bucket.trouble(error, `could not write ${name} of the backup`);
     }
-    return meter.written();
   }
 
   async payloads(_create: boolean): Promise<ObjectStore> {
