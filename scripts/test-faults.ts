@@ -12,7 +12,7 @@ import {
 import { databaseDiskFull, fileSizeLimited, homeDiskFull } from '../test/faults/disks.ts';
 import { killAtEffects } from '../test/faults/kills.ts';
 import { FaultReport } from '../test/faults/report.ts';
-import { FULL, MIDDLE, platformFaults, storeFaults } from '../test/faults/wire.ts';
+import { FULL, MIDDLE, ownClockOff, platformFaults, storeFaults, uploadFaults } from '../test/faults/wire.ts';
 import { HTTP_FAULTS } from '../test/support/fault-proxy.ts';
 import type { S3Service } from '../test/support/faulted-archive.ts';
 import { withS3 } from './local-s3.ts';
@@ -35,6 +35,7 @@ function fullJobs(s3: S3Service | null): Job[] {
     ...kills(['collect'], null, 1, 6),
     ...(s3 === null ? [] : kills(['collect'], s3, 9, 1)),
     ['an exhausted pool', (report) => poolExhausted(report, { waitItOut: true })],
+    ['a clock that is off', (report) => ownClockOff(report, s3)],
     [
       'collect, cut from PostgreSQL',
       (report) => databaseCuts(report, { operation: 'collect', kinds: 3, step: 2 }),
@@ -57,7 +58,10 @@ function fullJobs(s3: S3Service | null): Job[] {
     ),
     ...(s3 === null
       ? []
-      : HTTP_FAULTS.map((fault): Job => [`${fault}, S3`, (report) => storeFaults(report, FULL, fault, s3)])),
+      : HTTP_FAULTS.flatMap((fault): Job[] => [
+          [`${fault}, S3`, (report) => storeFaults(report, FULL, fault, s3)],
+          [`${fault}, S3 in parts`, (report) => uploadFaults(report, fault, s3)],
+        ])),
   ];
 }
 

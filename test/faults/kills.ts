@@ -1,46 +1,22 @@
 // SIGKILL at every effect of a collecting process, whatever its effects are: they are found by preloading test/support/kill-at.mjs, not
 // listed here.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FaultedArchive, type S3Service } from '../support/faulted-archive.ts';
+import { runDisturbed } from '../support/process.ts';
 import type { FaultReport } from './report.ts';
 
-const ROOT = join(import.meta.dirname, '..', '..');
-const PROGRAM = join(ROOT, 'src', 'main.ts');
-const PRELOAD = join(ROOT, 'test', 'support', 'kill-at.mjs');
-
-/** Runs a command of the archive in a process of its own. @returns the signal that ended it, or null */
-async function run(
-  archive: FaultedArchive,
-  command: readonly string[],
-  variables: Record<string, string>,
-): Promise<{ code: number | null; signal: string | null; stderr: string }> {
-  const child = spawn(process.execPath, ['--import', PRELOAD, PROGRAM, '--home', archive.home, ...command], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    // A killed process would leave half a coverage file.
-    env: {
-      ...process.env,
-      NODE_V8_COVERAGE: '',
-      ...(archive.environment.variables as Record<string, string>),
-      ...variables,
-    },
-  });
-  let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
-  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
-  return { code, signal, stderr };
-}
+const PRELOAD = 'kill-at.mjs';
 
 /** @returns the effects of the command, in the order of a run that nothing disturbed */
 async function effectsOf(archive: FaultedArchive, command: readonly string[]): Promise<string[]> {
   const file = join(archive.home, '..', 'effects');
   archive.newWork();
-  const ended = await run(archive, command, { EFFECTS_TO: file });
+  const ended = await runDisturbed(archive, command, {
+    preload: PRELOAD,
+    variables: { EFFECTS_TO: file },
+  });
   if (ended.code !== 0) throw new Error(`${command.join(' ')} ended with ${ended.code}: ${ended.stderr}`);
   const found = (await readFile(file, 'utf8')).split('\n');
   await rm(file);
@@ -62,7 +38,10 @@ export async function killAtEffects(
   const found = await effectsOf(archive, command);
   for (let n = first; ; n += step) {
     archive.newWork();
-    const { signal, code, stderr } = await run(archive, command, { KILL_AT: String(n) });
+    const { signal, code, stderr } = await runDisturbed(archive, command, {
+      preload: PRELOAD,
+      variables: { KILL_AT: String(n) },
+    });
     const after = await archive.settle();
     // The command has fewer effects than that: it ran to its end.
     if (signal === null) {
