@@ -12,7 +12,7 @@ import {
 import { databaseDiskFull, fileSizeLimited, homeDiskFull } from '../test/faults/disks.ts';
 import { killAtEffects } from '../test/faults/kills.ts';
 import { FaultReport } from '../test/faults/report.ts';
-import { FULL, MIDDLE, platformFaults, storeFaults } from '../test/faults/wire.ts';
+import { FULL, MIDDLE, ownClockOff, platformFaults, storeFaults, uploadFaults } from '../test/faults/wire.ts';
 import { HTTP_FAULTS } from '../test/support/fault-proxy.ts';
 import type { S3Service } from '../test/support/faulted-archive.ts';
 import { withS3 } from './local-s3.ts';
@@ -26,15 +26,17 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`);
 type Job = readonly [name: string, work: (report: FaultReport) => Promise<void>];
 
 function fullJobs(s3: S3Service | null): Job[] {
-  const kills = (command: string[], on: S3Service | null, every: number, parts: number): Job[] =>
+  /** @param every effect that is met; `parts` archives share them */
+  const kills = (victim: 'collect' | 'renew', on: S3Service | null, every: number, parts: number): Job[] =>
     Array.from({ length: parts }, (_, part) => [
-      `SIGKILL while it runs ${command.join(' ')}${on === null ? '' : ' on S3'}, part ${part + 1}`,
-      (report) => killAtEffects(report, { command, first: 1 + part * every, step: every * parts, s3: on }),
+      `SIGKILL, ${victim}${on === null ? '' : ' on S3'}, part ${part + 1}`,
+      (report) => killAtEffects(report, { victim, first: 1 + part * every, step: every * parts, s3: on }),
     ]);
   return [
-    ...kills(['collect'], null, 1, 6),
-    ...(s3 === null ? [] : kills(['collect'], s3, 9, 1)),
+    ...kills('collect', null, 1, 6),
+    ...(s3 === null ? [] : [...kills('renew', s3, 1, 3), ...kills('collect', s3, 9, 1)]),
     ['an exhausted pool', (report) => poolExhausted(report, { waitItOut: true })],
+    ['a clock that is off', (report) => ownClockOff(report, s3)],
     [
       'collect, cut from PostgreSQL',
       (report) => databaseCuts(report, { operation: 'collect', kinds: 3, step: 2 }),
@@ -57,7 +59,10 @@ function fullJobs(s3: S3Service | null): Job[] {
     ),
     ...(s3 === null
       ? []
-      : HTTP_FAULTS.map((fault): Job => [`${fault}, S3`, (report) => storeFaults(report, FULL, fault, s3)])),
+      : HTTP_FAULTS.flatMap((fault): Job[] => [
+          [`${fault}, S3`, (report) => storeFaults(report, FULL, fault, s3)],
+          [`${fault}, S3 in parts`, (report) => uploadFaults(report, fault, s3)],
+        ])),
   ];
 }
 
@@ -65,7 +70,7 @@ function middleJobs(s3: S3Service | null): Job[] {
   return [
     [
       'SIGKILL while it runs collect',
-      (report) => killAtEffects(report, { command: ['collect'], first: 1, step: 9 }),
+      (report) => killAtEffects(report, { victim: 'collect', first: 1, step: 9 }),
     ],
     ['an exhausted pool', (report) => poolExhausted(report, { waitItOut: false })],
     [

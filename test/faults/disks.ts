@@ -1,17 +1,16 @@
 // Full disks: of the archive's home (directory store, spool, signed head) and of PostgreSQL, on small file systems in memory that need
 // root; and a limit on file size, which anybody can set.
 
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import { chmod, mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Ended, FaultedArchive } from '../support/faulted-archive.ts';
 import { migratedDatabase } from '../support/postgres.ts';
+import { asTold, runDisturbed } from '../support/process.ts';
 import { ownServer } from './database.ts';
 import type { FaultReport } from './report.ts';
 
-const PROGRAM = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const PAGE = 4096;
 
 interface SmallDisk extends AsyncDisposable {
@@ -126,39 +125,7 @@ export async function fileSizeLimited(report: FaultReport, limits: readonly numb
   await archive.settle();
   for (const limit of limits) {
     archive.newWork();
-    const child = spawn(
-      'bash',
-      [
-        '-c',
-        `ulimit -f ${limit}; exec "$@"`,
-        'bash',
-        process.execPath,
-        PROGRAM,
-        '--home',
-        archive.home,
-        'collect',
-      ],
-      {
-        stdio: ['ignore', 'ignore', 'pipe'],
-        env: {
-          ...process.env,
-          NODE_V8_COVERAGE: '',
-          NODE_COMPILE_CACHE: '',
-          ...(archive.environment.variables as Record<string, string>),
-        },
-      },
-    );
-    let stderr = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
-    });
-    const [code] = (await once(child, 'close')) as [number | null];
-    const ended: Ended =
-      code === 0
-        ? { outcome: 'completed', code: '' }
-        : /^ {4}at /m.test(stderr) || code === null || code === 1
-          ? { outcome: 'unclear', code: `exit ${code}: ${stderr}` }
-          : { outcome: 'told', code: `exit ${code}` };
+    const ended = asTold(await runDisturbed(archive, ['collect'], { limit }));
     await judge(archive, report, { where: 'disks', fault: 'file size limited', operation: 'collect' }, ended);
   }
 }

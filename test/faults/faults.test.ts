@@ -52,7 +52,7 @@ test('a disk that is full stops a run with a reason, and leaves nothing half ent
 
 test('a collecting process that is killed before an effect loses and doubles nothing', async (t) => {
   const report = new FaultReport();
-  await killAtEffects(report, { command: ['collect'], first: 90, step: 150 });
+  await killAtEffects(report, { victim: 'collect', first: 90, step: 150 });
   t.diagnostic(report.text());
   assertGood(report, 1);
 });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Asked, FaultProxy, HttpFault } from '../support/fault-proxy.ts';
 import { HTTP_FAULTS } from '../support/fault-proxy.ts';
 import { type Ended, FaultedArchive, type Findings, type S3Service } from '../support/faulted-archive.ts';
+import { asTold, runDisturbed } from '../support/process.ts';
 import type { FaultReport } from './report.ts';
 
 type Requests = Readonly<Record<string, (asked: Asked) => boolean>>;
@@ -126,5 +127,50 @@ export async function storeFaults(
         await inject(archive, report, { where, fault, operation: `${operation}: ${name}`, proxy }, work);
       }
     }
+  }
+}
+
+/** A medium that goes up in parts. */
+const LARGE = 17 * 1024 * 1024;
+const UPLOAD_REQUESTS: Requests = {
+  begin: ({ method, url }) => method === 'POST' && url.searchParams.has('uploads'),
+  part: ({ url }) => url.searchParams.has('partNumber'),
+  complete: ({ method, url }) => method === 'POST' && url.searchParams.has('uploadId'),
+};
+
+/** Faults while a large medium goes up in parts. */
+export async function uploadFaults(report: FaultReport, fault: HttpFault, s3: S3Service): Promise<void> {
+  await using archive = await FaultedArchive.make({ s3 });
+  const proxy = archive.storeProxy as FaultProxy;
+  for (const [name, concerns] of Object.entries(UPLOAD_REQUESTS)) {
+    for (const dose of [ONCE[0] as Dose, ...(name === 'part' ? [ALWAYS] : [])]) {
+      archive.newWork({ pictureBytes: LARGE });
+      proxy.arm(fault, { concerns, ...dose });
+      const at = { where: 'between archive and S3', fault, operation: `collect: upload, ${name}`, proxy };
+      await inject(archive, report, at, () => archive.collect());
+    }
+  }
+}
+
+/** The clock of the machine that runs the archive is off, either way. */
+export async function ownClockOff(report: FaultReport, s3: S3Service | null): Promise<void> {
+  await using archive = await FaultedArchive.make({ s3 });
+  archive.newWork();
+  await archive.settle();
+  for (const hours of [1, -1]) {
+    archive.newWork();
+    const variables = { CLOCK_OFF: String(hours * 3_600_000) };
+    const ended = asTold(await runDisturbed(archive, ['collect'], { preload: 'clock-off.mjs', variables }));
+    const gap = ended.outcome === 'completed' ? (await archive.findings()).lost : [];
+    const after = await archive.settle();
+    report.add(
+      {
+        where: s3 === null ? 'this machine' : 'between archive and S3',
+        fault: 'own clock off by an hour',
+        operation: 'collect',
+        code: ended.code,
+      },
+      { outcome: ended.outcome, ...after, lost: [...gap, ...after.lost] },
+    );
   }
 }

@@ -180,7 +180,7 @@ export class FaultedArchive implements AsyncDisposable {
    * Something of every kind to capture: new posts, one with a picture, a reply, a changed text, and, once there are some, the oldest
    * deleted.
    */
-  newWork(): void {
+  newWork({ pictureBytes = 1500 } = {}): void {
     const { platform } = this;
     const n = this.#posts;
     const place = (rest: Partial<FakePost> = {}): FakePost => {
@@ -189,7 +189,7 @@ export class FaultedArchive implements AsyncDisposable {
       return post;
     };
     const parent = place();
-    place({ image: Buffer.concat([Buffer.from(`picture ${n} `), randomBytes(1500)]) });
+    place({ image: Buffer.concat([Buffer.from(`picture ${n} `), randomBytes(pictureBytes)]) });
     place({ parent });
     while (platform.posts.length > POSTS_KEPT) platform.remove(platform.posts[0] as FakePost);
     const [first] = platform.posts;
