@@ -58,7 +58,7 @@ export default {
       name: 'interfaces-do-not-know-each-other-nor-the-rooms',
       severity: 'error',
       from: { path: '^src/interfaces/([^/]+)/' },
-      to: { path: '^src/', pathNot: ['^src/interfaces/$1/', '^src/core/', '^src/[a-z]+\\.js$'] },
+      to: { path: '^src/', pathNot: ['^src/interfaces/$1/', '^src/core/', '^src/[a-z-]+\\.js$'] },
     },
   ],
   options: { parser: 'acorn', doNotFollow: { path: 'node_modules' } },
