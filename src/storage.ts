@@ -50,14 +50,13 @@ export async function sweep(
   return stoppable(options.signal, 'store sweep', () =>
     sweepStore(
       {
-        db: database.db,
-        pool: database.pool,
+        database,
         store,
         origin: ledger.origin,
         eraser: options.remove ? openEraser(settings.store, { clock }) : null,
         leftovers: leftovers(settings.store),
       },
-      { ...options, before, stale: momentBefore(now, SHORTEST_WINDOW) },
+      { ...options, now, before, stale: momentBefore(now, SHORTEST_WINDOW) },
     ),
   );
 }
@@ -99,8 +98,7 @@ export async function copy(
   const result = await stoppable(options.signal, 'store copy', () =>
     copyStore(
       {
-        db: database.db,
-        pool: database.pool,
+        database,
         ledger,
         actor: account.id,
         from,

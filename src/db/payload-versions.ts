@@ -1,6 +1,7 @@
-// Where each store keeps a payload: the version id that it gave. No evidence; what is read under it is checked against the commitment.
+// Where each store keeps a payload: the version id that it gave, and until when it locks it. No evidence; what is read under it is checked against the commitment.
 
 import { sql } from 'kysely';
+import { instantText } from '../core/clock.ts';
 import type { Database, DatabaseTransaction } from './database.ts';
 
 /** Rows from before stores were told apart. */
@@ -37,4 +38,21 @@ export async function keepVersions(
     FROM unnest(${payloads.map((p) => p.commitment)}::text[], ${payloads.map((p) => p.version)}::text[]) AS kept (commitment, version)
     ON CONFLICT (commitment, store) DO UPDATE SET version = excluded.version
     WHERE payload_versions.version IS DISTINCT FROM excluded.version`.execute(db);
+}
+
+/** Notes until when a store locks payloads, where it does: what renewal goes by, which alone changes what is noted already. */
+export async function keepLocks(
+  db: Database | DatabaseTransaction,
+  store: string,
+  payloads: readonly { readonly commitment: string; readonly lockedUntil: Temporal.Instant | null }[],
+): Promise<void> {
+  const rows = payloads.flatMap(({ commitment, lockedUntil }) =>
+    lockedUntil === null ? [] : [{ commitment, store, locked_until: instantText(lockedUntil) }],
+  );
+  if (rows.length > 0)
+    await db
+      .insertInto('payload_locks')
+      .values(rows)
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
 }

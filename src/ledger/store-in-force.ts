@@ -11,16 +11,22 @@ export const STORE_COPIED = 'store.copied';
 const place = z.object({ identity: z.string(), location: z.string() });
 const moveBody = z.object({ from: place, to: place });
 
+/** Kind of the body of the entry that ends a restore. */
+const RESTORED = 'restore.performed';
+
 /** @throws RefusedError when the archive has left this store */
 export async function requireStoreInForce(
   db: Database | DatabaseTransaction,
   identity: string,
 ): Promise<void> {
-  for (const { seq, from, to } of await movesOf(db)) {
+  for (const change of await changesOf(db)) {
+    // A restore has proven every payload in the store that it was configured with, whatever happened before.
+    if (change.move === null) return;
+    const { from, to } = change.move;
     if (to.identity === identity) return;
     if (from.identity !== identity) continue;
     throw new RefusedError(
-      `by entry ${seq} the archive's payloads are in ${to.location}, and this would go on with ${from.location}`,
+      `by entry ${change.seq} the archive's payloads are in ${to.location}, and this would go on with ${from.location}`,
       {
         hint: `Let \`store:\` in muniment.yaml name ${to.location}. To go back instead, run \`muniment store copy --from FILE --to FILE\`, where the files describe the new and the old store.`,
       },
@@ -30,16 +36,19 @@ export async function requireStoreInForce(
 
 /** @returns whether the archive ever moved away from this store */
 export async function hasLeft(db: Database, identity: string): Promise<boolean> {
-  return (await movesOf(db)).some((move) => move.from.identity === identity);
+  return (await changesOf(db)).some(({ move }) => move?.from.identity === identity);
 }
 
-/** Newest first. */
-async function movesOf(db: Database | DatabaseTransaction) {
+/** Moves, and restores (null), newest first. */
+async function changesOf(db: Database | DatabaseTransaction) {
   const rows = await db
     .selectFrom('entry_bodies')
-    .select(['seq', 'body'])
-    .where('kind', '=', STORE_COPIED)
+    .select(['seq', 'kind', 'body'])
+    .where('kind', 'in', [STORE_COPIED, RESTORED])
     .orderBy('seq', 'desc')
     .execute();
-  return rows.map(({ seq, body }) => ({ seq, ...moveBody.parse(JSON.parse(body.toString('utf8'))) }));
+  return rows.map(({ seq, kind, body }) => ({
+    seq,
+    move: kind === RESTORED ? null : moveBody.parse(JSON.parse(body.toString('utf8'))),
+  }));
 }

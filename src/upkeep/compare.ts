@@ -1,8 +1,8 @@
 // Holds a store's sorted listing against the archive's rows, sorted alike: a merge that keeps one object and one row in memory, however
 // many there are. Sweeping and copying both go by it.
 
-import type pg from 'pg';
 import { ServiceError } from '../core/errors.ts';
+import type { DatabaseHandle } from '../db/database.ts';
 import type { ListedObject } from '../store/objects.ts';
 
 /** What the rows say of one payload. */
@@ -31,31 +31,26 @@ const ROWS_PER_FETCH = 2000;
  * lie on the server meanwhile (a cursor WITH HOLD), so that no transaction stays open however long the reader takes.
  * @param store identity of the store that `kept` is about
  */
-export async function* payloadRows(pool: pg.Pool, store: string): AsyncGenerator<PayloadRow> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
-  client.on('error', (error: Error) => {
-    broken = error;
-  });
-  try {
-    await client.query(
-      `DECLARE payload_rows NO SCROLL CURSOR WITH HOLD FOR
+export async function* payloadRows(
+  database: Pick<DatabaseHandle, 'hold'>,
+  store: string,
+): AsyncGenerator<PayloadRow> {
+  // The cursor, and what it keeps on the server, go with the connection.
+  using connection = await database.hold();
+  await connection.query(
+    `DECLARE payload_rows NO SCROLL CURSOR WITH HOLD FOR
        SELECT coalesce(p.commitment, d.commitment) AS commitment, d.seq AS destroyed, v.commitment IS NOT NULL AS kept,
               p.seq, p.record_id AS record, p.run_id AS run, p.role, p.content_type AS "contentType", coalesce(p.length, 0) AS length, p.salt, s.seed
        FROM payloads p FULL JOIN payload_destructions d ON d.commitment = p.commitment
        LEFT JOIN payload_versions v ON v.commitment = p.commitment AND v.store = $1
        LEFT JOIN snapshots s ON s.seq = p.seq AND s.document = p.commitment
        ORDER BY coalesce(p.commitment, d.commitment) COLLATE "C"`,
-      [store],
-    );
-    for (;;) {
-      const { rows } = await client.query<PayloadRow>(`FETCH ${ROWS_PER_FETCH} FROM payload_rows`);
-      if (rows.length === 0) return;
-      yield* rows;
-    }
-  } finally {
-    // Closed, not given back: the cursor and what it keeps on the server go with the connection.
-    client.release(broken ?? true);
+    [store],
+  );
+  for (;;) {
+    const { rows } = await connection.query<PayloadRow>(`FETCH ${ROWS_PER_FETCH} FROM payload_rows`);
+    if (rows.length === 0) return;
+    yield* rows;
   }
 }
 

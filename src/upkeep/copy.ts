@@ -6,11 +6,10 @@
 import { createHash, type Hash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type pg from 'pg';
 import type { Json } from '../core/canonical.ts';
 import { RefusedError, VerificationError } from '../core/errors.ts';
-import type { Database, DatabaseTransaction } from '../db/database.ts';
-import { keepVersions, storedVersions } from '../db/payload-versions.ts';
+import type { Database, DatabaseHandle, DatabaseTransaction, HeldConnection } from '../db/database.ts';
+import { keepLocks, keepVersions, storedVersions } from '../db/payload-versions.ts';
 import { holdStoreAlone, tryCopyAlone } from '../db/store-lock.ts';
 import { eraseCopies } from '../disposition/strays.ts';
 import type { Ledger } from '../ledger/append.ts';
@@ -20,8 +19,7 @@ import { compare, type PayloadRow, payloadRows } from './compare.ts';
 import { Carried, type Examined, examinePayload } from './examine.ts';
 
 export interface CopyContext {
-  readonly db: Database;
-  readonly pool: pg.Pool;
+  readonly database: DatabaseHandle;
   readonly ledger: Ledger;
   /** Account id that the entry names. */
   readonly actor: string;
@@ -79,27 +77,20 @@ export async function copyStore(
   context: CopyContext,
   options: { leaveDamaged: boolean; signal: AbortSignal; onProgress?: (text: string) => void },
 ): Promise<CopyResult> {
-  const lock = await context.pool.connect();
-  let broken: Error | undefined;
-  lock.on('error', (error: Error) => {
-    broken = error;
-  });
+  // Its locks go with this connection, however the process ends.
+  using lock = await context.database.hold();
+  if (!(await tryCopyAlone(lock)))
+    throw new RefusedError('another `muniment store copy` of this archive is going on', {
+      hint: 'Wait for it to end, or stop it; a copy goes on where it was stopped.',
+    });
+  await requireStoreInForce(context.database.db, context.from.identity);
+  const spool = join(context.spool, 'store-copy');
+  await rm(spool, { recursive: true, force: true }); // what a killed copy left
+  await mkdir(spool, { recursive: true });
   try {
-    if (!(await tryCopyAlone(lock)))
-      throw new RefusedError('another `muniment store copy` of this archive is going on', {
-        hint: 'Wait for it to end, or stop it; a copy goes on where it was stopped.',
-      });
-    await requireStoreInForce(context.db, context.from.identity);
-    const spool = join(context.spool, 'store-copy');
-    await rm(spool, { recursive: true, force: true }); // what a killed copy left
-    await mkdir(spool, { recursive: true });
-    try {
-      return await copyUnderLock(context, options, spool, lock);
-    } finally {
-      await rm(spool, { recursive: true, force: true });
-    }
+    return await copyUnderLock(context, options, spool, lock);
   } finally {
-    lock.release(broken ?? true);
+    await rm(spool, { recursive: true, force: true });
   }
 }
 
@@ -107,21 +98,21 @@ async function copyUnderLock(
   context: CopyContext,
   options: Parameters<typeof copyStore>[1],
   spool: string,
-  lock: pg.PoolClient,
+  lock: HeldConnection,
 ): Promise<CopyResult> {
   const tally = new Tally();
   const passed = (trusting: boolean): Promise<PassResult> =>
     new Pass(context, options, { spool, tally, trusting }).run();
   const isComplete = (pass: PassResult): boolean => pass.damaged.count === 0 || options.leaveDamaged;
   // Rows of a store that this archive has lived in say what was put there once, not that this copy has verified it.
-  let pass = await passed(!(await hasLeft(context.db, context.to.identity)));
+  let pass = await passed(!(await hasLeft(context.database.db, context.to.identity)));
   for (let round = 1; ; round += 1) {
     if (!isComplete(pass)) return resultOf(context, pass, tally, null);
     await holdStoreAlone(lock, {
       signal: options.signal,
       onWait: () => options.onProgress?.('waiting for a run to end'),
     });
-    const moment = await lastEntered(context.db);
+    const moment = await lastEntered(context.database.db);
     pass = await passed(true);
     if (!isComplete(pass)) return resultOf(context, pass, tally, null);
     const entry = await enter(context, pass, moment);
@@ -230,8 +221,8 @@ class Pass {
   }
 
   async run(): Promise<PassResult> {
-    const { to, pool } = this.#context;
-    for await (const { object, row } of compare(to.list(), payloadRows(pool, to.identity))) {
+    const { to, database } = this.#context;
+    for await (const { object, row } of compare(to.list(), payloadRows(database, to.identity))) {
       this.#options.signal.throwIfAborted();
       if (row === null) this.#others += 1;
       else if (row.destroyed !== null) {
@@ -260,7 +251,8 @@ class Pass {
     const queue = this.#queue;
     this.#queue = [];
     this.#waiting = 0;
-    const { db, from, to } = this.#context;
+    const { from, to } = this.#context;
+    const { db } = this.#context.database;
     const work = queue.filter((one) => one.state !== 'done');
     const versions = await storedVersions(
       db,
@@ -279,9 +271,10 @@ class Pass {
       ...(await atOnce(large.map(job), LARGE_AT_ONCE, this.#options.signal)),
     ];
     const kept = [...outcomes].flatMap(([commitment, outcome]) =>
-      outcome.state === 'intact' ? [{ commitment, version: outcome.object.version }] : [],
+      outcome.state === 'intact' ? [{ commitment, ...outcome.object }] : [],
     );
     await keepVersions(db, to.identity, kept);
+    await keepLocks(db, to.identity, kept);
     this.#means.tally.copied += kept.length;
     if (failures.length > 0) throw failures[0];
     for (const { row, state } of queue) {
@@ -323,7 +316,7 @@ class Pass {
   async #eraseDestroyed(): Promise<void> {
     const keys = this.#destroyed;
     this.#destroyed = [];
-    const locked = await eraseCopies(this.#context.db, this.#context.eraserOfTo, keys);
+    const locked = await eraseCopies(this.#context.database.db, this.#context.eraserOfTo, keys);
     this.#means.tally.erased += keys.length - locked.length;
     if (locked.length === 0) return;
     throw new RefusedError(

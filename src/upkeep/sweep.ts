@@ -1,9 +1,8 @@
 // `muniment store sweep`: tells which objects no row knows and which rows have lost their object, and on request removes old objects of the
 // first kind. It repairs nothing: a row without its object is a loss, and a destroyed payload that is still there is disposition's to remove.
 
-import type pg from 'pg';
 import { MunimentError, ObjectNotFoundError, VerificationError } from '../core/errors.ts';
-import type { Database } from '../db/database.ts';
+import type { DatabaseHandle } from '../db/database.ts';
 import { storedVersions } from '../db/payload-versions.ts';
 import { knownToRows, type Removal, removeUnreferenced } from '../disposition/strays.ts';
 import { archiveMark } from '../ledger/entry.ts';
@@ -14,8 +13,7 @@ import { type LostRow, lostRows } from './lost-rows.ts';
 import { ownersOf } from './owners.ts';
 
 export interface SweepContext {
-  readonly db: Database;
-  readonly pool: pg.Pool;
+  readonly database: DatabaseHandle;
   readonly store: ObjectReader & { readonly location: string };
   readonly origin: string;
   /** The right to remove; null: only tell. */
@@ -71,6 +69,7 @@ const PAUSE_MS = 1000;
 export async function sweepStore(
   context: SweepContext,
   options: {
+    now: Temporal.Instant;
     before: Temporal.Instant;
     stale: Temporal.Instant;
     signal: AbortSignal;
@@ -110,15 +109,15 @@ class Sweep {
   }
 
   async run(): Promise<SweepResult> {
-    const { store, pool, db, leftovers } = this.#context;
+    const { store, database, leftovers } = this.#context;
     const { signal, onProgress, before, stale } = this.#options;
     const result = this.#result;
     // First: rows that cannot be trusted must not decide what nobody knows.
-    for await (const lost of lostRows(db)) {
+    for await (const lost of lostRows(database.db)) {
       signal.throwIfAborted();
       add(result.lostRows, lost);
     }
-    for await (const { object, row } of compare(store.list(), payloadRows(pool, store.identity))) {
+    for await (const { object, row } of compare(store.list(), payloadRows(database, store.identity))) {
       signal.throwIfAborted();
       if (object !== null) result.objects += 1;
       if (row !== null) result.rows += 1;
@@ -160,7 +159,7 @@ class Sweep {
     this.#unreferenced = [];
     if (objects.length === 0) return;
     const known = await knownToRows(
-      this.#context.db,
+      this.#context.database.db,
       objects.map((object) => object.key),
     );
     const judged = await Promise.all(
@@ -182,9 +181,11 @@ class Sweep {
   /** @returns null when the object is gone since it was listed */
   async #judge(key: string): Promise<Outcome | null> {
     try {
-      const { metadata } = await this.#context.store.head(key);
+      const { metadata, lockedUntil } = await this.#context.store.head(key);
       if (metadata.archive === undefined) return 'unmarked';
       if (metadata.archive !== this.#mark) return 'foreign';
+      const { now } = this.#options;
+      if (lockedUntil !== null && Temporal.Instant.compare(lockedUntil, now) > 0) return 'locked';
       return await this.#judgeOwner(key, metadata);
     } catch (error) {
       if (error instanceof ObjectNotFoundError) return null;
@@ -195,7 +196,8 @@ class Sweep {
 
   /** A slice or a medium is named by a document of its record: one whose row was lost is not nobody's. */
   async #judgeOwner(key: string, owner: Readonly<Record<string, string>>): Promise<Outcome> {
-    const { db, store } = this.#context;
+    const { store } = this.#context;
+    const { db } = this.#context.database;
     const documents = await ownersOf(db, owner);
     const versions = await storedVersions(db, store.identity, documents);
     for (const document of documents) {
@@ -214,7 +216,7 @@ class Sweep {
   async #remove(eraser: ObjectEraser, keys: readonly string[]): Promise<Map<string, Removal>> {
     if (keys.length === 0) return new Map();
     for (;;) {
-      const removals = await removeUnreferenced(this.#context.db, eraser, keys);
+      const removals = await removeUnreferenced(this.#context.database.db, eraser, keys);
       if (removals.get(keys[0] as string) !== 'busy' || this.#attempts === 0) return removals;
       this.#attempts -= 1;
       this.#options.onProgress?.('waiting for a run to end');
@@ -228,7 +230,8 @@ class Sweep {
     const rows = this.#absent;
     this.#absent = [];
     if (rows.length === 0) return;
-    const { db, store } = this.#context;
+    const { store } = this.#context;
+    const { db } = this.#context.database;
     const keys = rows.map((row) => row.commitment);
     const versions = await storedVersions(db, store.identity, keys);
     const gone = await Promise.all(
