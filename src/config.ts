@@ -2,6 +2,7 @@
 // environment. Secrets stand in neither: `${NAME}` and `file:PATH` references are resolved here.
 
 import { readFileSync } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -262,10 +263,17 @@ export function resolveSecret(text: string, home: string, environment: Environme
 
 /**
  * Reads the settings of the archive in `home`.
- * @throws InputError with file:line:column for anything wrong in the file
+ * @throws InputError where there is no archive, and with file:line:column for anything wrong in the file
  */
 export async function readSettings(home: string, environment: Environment): Promise<Settings> {
   const path = join(resolve(home), 'muniment.yaml');
+  await access(path).catch((error: NodeJS.ErrnoException) => {
+    // Anything else is told by the reading of the file.
+    if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') return;
+    throw new InputError(`${resolve(home)} holds no archive: there is no muniment.yaml`, {
+      hint: "Name the archive's folder with --home or $MUNIMENT_HOME, or make an archive with `muniment init`.",
+    });
+  });
   return resolved((await readYamlFile(path, file)).value, path, home, environment);
 }
 

@@ -222,7 +222,15 @@ async function readAnchor(file: string, key: string): Promise<{ size: number; ro
       cause,
     });
   });
-  return parseCheckpoint(openNote(note, [parseVerifierKey(key)]).text);
+  try {
+    return parseCheckpoint(openNote(note, [parseVerifierKey(key)]).text);
+  } catch (error) {
+    if (!(error instanceof VerificationError)) throw error;
+    throw new VerificationError(`the anchor ${file} is no checkpoint of this archive: ${error.message}`, {
+      hint: 'Get it again from where it was kept, byte for byte as `muniment ledger checkpoint` printed it.',
+      cause: error,
+    });
+  }
 }
 
 /** Verifies ledger, rows and payloads against the head kept outside the database and any anchors given. */
@@ -256,9 +264,16 @@ export async function publishLedger(
   const directory = resolve(folder);
   const write = async (path: string, bytes: Uint8Array | string): Promise<void> => {
     const target = join(directory, path);
-    await mkdir(dirname(target), { recursive: true });
-    await writeFile(`${target}.new`, bytes, { flush: true });
-    await rename(`${target}.new`, target);
+    try {
+      await mkdir(dirname(target), { recursive: true });
+      await writeFile(`${target}.new`, bytes, { flush: true });
+      await rename(`${target}.new`, target);
+    } catch (cause) {
+      throw new InputError(`cannot write ${target}: ${(cause as Error).message}`, {
+        hint: 'Name a folder that you may write to, on a disk with room; then run it again.',
+        cause,
+      });
+    }
   };
   const written = await writeTiles(entriesFrom(archive.database.db, 0, signed.size), write);
   if (written.size !== signed.size || !written.root.equals(signed.root)) {
@@ -270,7 +285,21 @@ export async function publishLedger(
   return { directory, size: signed.size, root: signed.root.toString('base64') };
 }
 
+/** A misspelt source must not look like one without records. @throws InputError */
+async function requireKnownSources(archive: Archive, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  const rows = await archive.database.db.selectFrom('sources').select('name').execute();
+  const known = new Set([...rows.map(({ name }) => name), ...archive.settings.sources.map(({ id }) => id)]);
+  const unknown = names.filter((name) => !known.has(name));
+  if (unknown.length > 0) {
+    throw new InputError(`no source is called ${unknown.join(', ')}`, {
+      hint: `This archive knows: ${[...known].sort().join(', ') || 'none yet'}.`,
+    });
+  }
+}
+
 export async function searchRecords(archive: Archive, options: SearchOptions): Promise<SearchResult> {
+  await requireKnownSources(archive, options.source === undefined ? [] : [options.source]);
   const { size } = await archive.ledger.head();
   return search(archive.database.db, options, { size, timezone: archive.settings.archive.timezone });
 }
@@ -291,6 +320,7 @@ export async function exportRecords(
   const { signer } = archive;
   if (signer === null)
     throw new InputError('this machine holds no signing key', { hint: 'Export where keys/signing.key is.' });
+  await requireKnownSources(archive, selection.sources ?? []);
   const head = await archive.checkpoint();
   const size = options.at ?? (head?.size as number);
   const stored = await archive.database.db

@@ -18,6 +18,7 @@ export interface ArchiveStatus {
   readonly home: string;
   readonly store: string;
   readonly lock: string;
+  readonly records: number;
   readonly entries: number;
   /** Entries beyond the last signed head. */
   readonly unsigned: number;
@@ -37,6 +38,10 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
     .orderBy('s.name')
     .orderBy('r.seq', 'desc')
     .execute();
+  const count = await database.db
+    .selectFrom('records')
+    .select((rows) => rows.fn.countAll<number>().as('n'))
+    .executeTakeFirstOrThrow();
   const unfinished = await unfinishedRuns(database.db);
   const sources = settings.sources.map(({ id, schedule }): SourceStatus => {
     const run = ended.find((row) => row.name === id);
@@ -54,6 +59,7 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
     home: settings.home,
     store: store.location,
     lock: store.lock,
+    records: Number(count.n),
     entries: head.size,
     unsigned: head.size - (pinned?.size ?? 0),
     sources,

@@ -25,5 +25,5 @@ export async function checkBundle(bundle: string, key?: string): Promise<BundleC
 
 /** The result in words. */
 export function checkText(result: BundleCheck): string {
-  return resultText(result);
+  return resultText(result).trimEnd();
 }

@@ -83,7 +83,9 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
     async check(signal) {
       const answer = await ask(signal, {});
       const page = readFeed(answer, namespace);
-      const findings = [`${namespace} is a feed in ${page.format} with ${page.sightings.length} items`];
+      const findings = [
+        `${namespace} is a feed in ${page.format} with ${page.sightings.length} item${page.sightings.length === 1 ? '' : 's'}`,
+      ];
       if (page.rejected.length > 0)
         findings.push(`${page.rejected.length} of its items cannot be read: ${page.rejected[0]?.reason}`);
       if (page.encoding !== 'utf-8') findings.push(`it comes in ${page.encoding}; items are kept in utf-8`);

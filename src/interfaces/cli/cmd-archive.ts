@@ -45,10 +45,10 @@ export function addArchiveCommands(program: Command, shell: Shell): void {
           () => `Made the archive ${made.origin} in ${made.home}
 
 Verifier key: ${made.verifierKey}
-Operator's token (shown once): ${token}
+Operator's token (shown once; needed when the archive has other accounts): ${token}
 
 Keep a copy of ${homePaths(made.home).keys} in a safe place: nothing can replace the signing key and the archive secret.
-Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --home ${made.home} collect\`.`,
+Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment --home "${made.home}" source check\`, then \`collect\`.`,
         );
       },
     );
@@ -151,12 +151,12 @@ Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --hom
       const status = await archiveStatus(archive);
       const locks = await archiveLocks(archive);
       const alert = locks === null ? null : locksAlert(locks);
-      const { origin, entries, unsigned, store, lock, sources } = status;
+      const { origin, records, entries, unsigned, store, lock, sources } = status;
       shell
         .output()
         .result({ ...status, locks }, () =>
           [
-            `${origin}: ${entries} entries, ${unsigned} unsigned; payloads in ${store} (lock: ${lock})`,
+            `${origin}: ${records} records, ${entries} entries, ${unsigned} unsigned; payloads in ${store} (lock: ${lock})`,
             ...(sources.length === 0 ? ['No source is configured.'] : sources.map(sourceLine)),
             ...(alert === null ? [] : [alert]),
           ].join('\n'),

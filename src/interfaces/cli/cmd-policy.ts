@@ -18,14 +18,16 @@ function findingLine({ level, where, message, fix }: Finding): string {
   return `  ${level}: ${where}: ${message}.\n    ${fix}`;
 }
 
-function applicationText({ schedules, holds, changes, warnings }: PutInForce): string {
+function applicationText({ schedules, holds, changes, inForce, warnings }: PutInForce): string {
   const entries = [
     ...(schedules === null ? [] : [`schedules by entry ${schedules}`]),
     ...(holds === null ? [] : [`holds by entry ${holds}`]),
   ];
   return [
     entries.length === 0
-      ? 'Nothing changed: these files are in force already.'
+      ? inForce.schedules === null && inForce.holds === null
+        ? 'There is nothing to apply: no policy file, and none in force. Every record is retained.'
+        : 'Nothing changed: these files are in force already.'
       : `In force: ${entries.join(', ')}.`,
     ...changes.map(({ part, id, change }) => `  ${part} ${id}: ${change}`),
     ...(entries.length > 0 && changes.length === 0
@@ -48,7 +50,9 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
         .output()
         .result(result, () =>
           [
-            `${result.files} file${result.files === 1 ? '' : 's'} read: ${count('error')} errors, ${count('warning')} warnings`,
+            result.files === 0 && count('error') === 0
+              ? `No policy file in ${settings.home}/policies: schedules belong in schedules/, holds in holds/. Without a schedule every record is retained.`
+              : `${result.files} file${result.files === 1 ? '' : 's'} read: ${count('error')} errors, ${count('warning')} warnings`,
             ...result.findings.map(findingLine),
           ].join('\n'),
         );

@@ -106,7 +106,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
       output.result(
         result,
         () =>
-          `${result.bundle}\n  ${result.records} records, ${result.files} files, ${result.bytes} bytes\n  SHA-256 ${result.sha256}\n  as of ${result.checkpoint.origin} size ${result.checkpoint.size}\nUNREVIEWED: review and redact before you release it.`,
+          `${result.records === 0 ? 'NO RECORD MATCHES: the bundle is empty.\n' : ''}${result.bundle}\n  ${result.records} records, ${result.files} files, ${result.bytes} bytes\n  SHA-256 ${result.sha256}\n  as of ${result.checkpoint.origin} size ${result.checkpoint.size}\nUNREVIEWED: review and redact before you release it.`,
       );
       if (result.problems.length > 0) shell.end(EXIT.incomplete);
     });
@@ -144,7 +144,10 @@ export function addReadCommands(program: Command, shell: Shell): void {
         const lines = [
           `${result.ok ? 'Verified' : 'NOT VERIFIED'}: ${result.origin}, ${result.entries} entries, root ${result.root}`,
           `  payloads: ${intact} intact, ${destroyed} destroyed, ${missing} missing, ${altered} altered, ${presentAfterDestruction} present after destruction${troubled.map((one) => `, ${one}`).join('')}`,
-          `  ${result.unsigned} entries beyond the last signed head, ${result.unanchored} beyond the last anchor`,
+          `  ${result.unsigned} entries beyond the last signed head`,
+          options.anchor === undefined
+            ? '  no checkpoint kept by somebody else was given (--anchor FILE): a rewriting with the signing key would not show'
+            : `  ${result.unanchored} entries beyond the last anchor`,
           ...result.problems.map(
             (p) =>
               `  ${p.kind}${p.seq === null ? '' : ` at entry ${p.seq}`}${p.record === null ? '' : ` (record ${p.record})`}: ${p.detail}`,

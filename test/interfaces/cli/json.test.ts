@@ -99,6 +99,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
       home: text,
       store: text,
       lock: z.literal('none'),
+      records: z.literal(0),
       entries: z.literal(3),
       unsigned: z.literal(0),
       sources: z.tuple([

@@ -295,6 +295,17 @@ describe('policy check', () => {
     if (process.getuid?.() !== 0) assert.match(told.get('e') ?? '', /cannot be read/);
   });
 
+  test("the README's schedule and hold are good as they stand", async () => {
+    const readme = await readFile(join(import.meta.dirname, '..', '..', '..', 'README.md'), 'utf8');
+    const samples = [...readme.matchAll(/```yaml\n# (policies\/\S+)\n([\s\S]*?)```/g)];
+    assert.equal(samples.length, 2);
+    for (const [, path, text] of samples) await writeFile(join(home, path ?? ''), text ?? '');
+    await writeFile(join(home, 'muniment.yaml'), SETTINGS.replace('id: city', 'id: city-news'));
+    const { code, checked } = await check();
+    await writeFile(join(home, 'muniment.yaml'), SETTINGS);
+    assert.deepEqual([code, checked], [0, { files: 2, findings: [] }]);
+  });
+
   test('a link to a good file is read', async () => {
     await writeFile(join(home, 'elsewhere.yaml'), SCHEDULE);
     await symlink(join(home, 'elsewhere.yaml'), join(schedules(), 'city.yaml'));
