@@ -16,7 +16,8 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import pg from 'pg';
-import { to as copyTo } from 'pg-copy-streams';
+import { createRequire } from 'node:module';
+const { to: copyTo } = createRequire(import.meta.url)('pg-copy-streams');
 import { openHomeDatabase } from './src/context.ts';
 import { FakePlatform } from './test/support/appview.ts';
 import { collectCity, testArchive, verifyArchiveOf } from './test/support/archive.ts';
@@ -70,8 +71,12 @@ const folder = await mkdtemp(join(tmpdir(), 'muniment-first-'));
 const checkout = join(folder, 'checkout');
 run('git', ['worktree', 'add', '--detach', checkout, COMMIT], ROOT);
 try {
-  // Its lock file named tools that were not all published; what it runs on is the same as today.
-  await symlink(join(ROOT, 'node_modules'), join(checkout, 'node_modules'));
+  // Its lock file named tools that were not all published: those stay out, what it runs on has exact versions.
+  run('npm', ['install', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund'], checkout);
+  await symlink(
+    join(ROOT, 'node_modules', 'pg-copy-streams'),
+    join(checkout, 'node_modules', 'pg-copy-streams'),
+  );
   await writeFile(join(checkout, 'make-first.ts'), MAKER);
   run(process.execPath, ['make-first.ts', TARGET, COMMIT], checkout);
 } finally {

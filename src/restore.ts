@@ -115,9 +115,11 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
     : { carried: 0, lost: [], lostCount: 0 };
 
   await using urls = await openHomeDatabase(settings, schema);
-  await using database = await openDatabase(urls.runtimeUrl);
   const admin = urls.adminUrl ?? request.adminUrl;
   const runtimeUser = addressOf(urls.runtimeUrl).user;
+  if (request.adminUrl !== null)
+    await migrate({ adminUrl: request.adminUrl, runtimeUser, folder: MIGRATIONS, to: schema });
+  await using database = await openDatabase(urls.runtimeUrl);
   if ((await readBeginning(database.db)) === null)
     await loadTables(database, place, manifest, carries ? versions : null, onProgress);
   if (admin !== null) await migrate({ adminUrl: admin, runtimeUser, folder: MIGRATIONS });

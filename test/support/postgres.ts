@@ -174,10 +174,11 @@ async function freePort(): Promise<number> {
 /**
  * A PostgreSQL as an agency runs one: on TCP, with passwords, and no roles in it yet. It is gone after the test.
  * MUNIMENT_TEST_POSTGRESQL names the programs' folder of another version (15 or newer).
+ * @param options.programs folder of initdb, pg_ctl and postgres, where a test needs a certain version
  */
 export async function startOwnServer(
   test: { after(work: () => Promise<void>): void },
-  options: { within?: string } = {},
+  options: { within?: string; programs?: string } = {},
 ): Promise<OwnServer> {
   const folder = await mkdtemp(join(options.within ?? tmpdir(), 'muniment-server-'));
   await chmod(folder, 0o755);
@@ -190,7 +191,8 @@ export async function startOwnServer(
   ];
   await writeFile(passwordFile, secret);
   if (isRoot()) for (const path of [folder, passwordFile]) await chown(path, user.uid, user.gid);
-  const programs = process.env.MUNIMENT_TEST_POSTGRESQL || (await readyPrograms(user, folder));
+  const programs =
+    options.programs ?? (process.env.MUNIMENT_TEST_POSTGRESQL || (await readyPrograms(user, folder)));
   const run = async (program: string, ...args: string[]): Promise<void> => {
     const { code } = await runAs(user, join(programs, program), ['-D', data, ...args], { read: false });
     if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}; see ${folder}`);
