@@ -44,6 +44,7 @@ const record = z.strictObject({
   kind: z.enum(['post', 'reply']),
   author: z.strictObject({ id: text, handle: text, name: text }),
   createdAt: time,
+  title: z.null(),
   text,
   versions: z.literal(1),
   state: z.enum(['live', 'missing', 'destroyed']),
