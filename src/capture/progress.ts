@@ -1,10 +1,10 @@
 // State of a run while it goes on, and what its parts need to keep account: problems, exchanges, quarantined bytes.
 
-import { type Clock, instantText } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 import { ServiceError } from '../core/errors.ts';
 import type { Id } from '../core/ids.ts';
 import type { DatabaseHandle } from '../db/database.ts';
-import { keepVersions } from '../db/payload-versions.ts';
+import { keepLocks, keepVersions } from '../db/payload-versions.ts';
 import type { Batch, Ledger } from '../ledger/append.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import type { Collector, Exchange } from '../sources/collector.ts';
@@ -103,15 +103,7 @@ export async function recordVersions(
     store,
     stored.filter((payload) => payload.version !== null),
   );
-  const locks = stored.flatMap(({ commitment, lockedUntil }) =>
-    lockedUntil === null ? [] : [{ commitment, store, locked_until: instantText(lockedUntil) }],
-  );
-  if (locks.length > 0)
-    await tx
-      .insertInto('payload_locks')
-      .values(locks)
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
+  await keepLocks(tx, store, stored);
 }
 
 /** Keeps bytes that could not be cut or read as an item, owned by the run. */

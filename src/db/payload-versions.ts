@@ -1,6 +1,7 @@
-// Where each store keeps a payload: the version id that it gave. No evidence; what is read under it is checked against the commitment.
+// Where each store keeps a payload, and until when it locks it: the version id and the date that it gave. No evidence; what is read under it is checked against the commitment.
 
 import { sql } from 'kysely';
+import { instantText } from '../core/clock.ts';
 import type { Database, DatabaseTransaction } from './database.ts';
 
 /** Rows from before stores were told apart. */
@@ -37,4 +38,22 @@ export async function keepVersions(
     FROM unnest(${payloads.map((p) => p.commitment)}::text[], ${payloads.map((p) => p.version)}::text[]) AS kept (commitment, version)
     ON CONFLICT (commitment, store) DO UPDATE SET version = excluded.version
     WHERE payload_versions.version IS DISTINCT FROM excluded.version`.execute(db);
+}
+
+/** Notes until when a store said that it locks payloads; a later end counts. */
+export async function keepLocks(
+  db: Database | DatabaseTransaction,
+  store: string,
+  payloads: readonly { readonly commitment: string; readonly lockedUntil: Temporal.Instant | null }[],
+): Promise<void> {
+  const locked = payloads.flatMap(({ commitment, lockedUntil }) =>
+    lockedUntil === null ? [] : [{ commitment, until: instantText(lockedUntil) }],
+  );
+  if (locked.length === 0) return;
+  await sql`
+    INSERT INTO payload_locks (commitment, store, locked_until)
+    SELECT commitment, ${store}, locked_until
+    FROM unnest(${locked.map((p) => p.commitment)}::text[], ${locked.map((p) => p.until)}::timestamptz[]) AS kept (commitment, locked_until)
+    ON CONFLICT (commitment, store) DO UPDATE SET locked_until = excluded.locked_until
+    WHERE payload_locks.locked_until < excluded.locked_until`.execute(db);
 }

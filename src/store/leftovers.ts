@@ -3,10 +3,10 @@
 
 import { lstat, readdir } from 'node:fs/promises';
 import path from 'node:path';
-import { ListMultipartUploadsCommand } from '@aws-sdk/client-s3';
 import type { StoreSettings } from '../core/settings.ts';
 import { diskTrouble, storeFolders } from './disk.ts';
 import { S3Bucket, type S3Credentials } from './s3-bucket.ts';
+import { uploads } from './s3-upload.ts';
 
 export interface Leftover {
   readonly kind: 'upload' | 'file';
@@ -48,27 +48,10 @@ function ifThere(error: NodeJS.ErrnoException): null {
 
 async function* unfinishedUploads(bucket: S3Bucket): AsyncGenerator<Leftover> {
   try {
-    let from: { KeyMarker?: string; UploadIdMarker?: string } = {};
-    for (;;) {
-      const page = await bucket.client
-        .send(new ListMultipartUploadsCommand({ Bucket: bucket.bucket, Prefix: bucket.prefix, ...from }))
-        .catch((error: unknown) => {
-          throw bucket.trouble(error, 'could not list unfinished uploads');
-        });
-      for (const { Key, Initiated } of page.Uploads ?? []) {
-        if (Key === undefined || Initiated === undefined) continue;
-        yield {
-          kind: 'upload',
-          name: Key,
-          since: Temporal.Instant.fromEpochMilliseconds(Initiated.getTime()),
-        };
-      }
-      if (!page.IsTruncated || page.NextKeyMarker === undefined) return;
-      from = {
-        KeyMarker: page.NextKeyMarker,
-        ...(page.NextUploadIdMarker ? { UploadIdMarker: page.NextUploadIdMarker } : {}),
-      };
-    }
+    for await (const { name, begun } of uploads(bucket, bucket.prefix))
+      yield { kind: 'upload', name, since: begun };
+  } catch (error) {
+    throw bucket.trouble(error, 'could not list unfinished uploads');
   } finally {
     bucket.client.destroy();
   }

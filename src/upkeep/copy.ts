@@ -10,7 +10,7 @@ import type pg from 'pg';
 import type { Json } from '../core/canonical.ts';
 import { RefusedError, VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
-import { keepVersions, storedVersions } from '../db/payload-versions.ts';
+import { keepLocks, keepVersions, storedVersions } from '../db/payload-versions.ts';
 import { holdStoreAlone, tryCopyAlone } from '../db/store-lock.ts';
 import { eraseCopies } from '../disposition/strays.ts';
 import type { Ledger } from '../ledger/append.ts';
@@ -279,9 +279,12 @@ class Pass {
       ...(await atOnce(large.map(job), LARGE_AT_ONCE, this.#options.signal)),
     ];
     const kept = [...outcomes].flatMap(([commitment, outcome]) =>
-      outcome.state === 'intact' ? [{ commitment, version: outcome.object.version }] : [],
+      outcome.state === 'intact'
+        ? [{ commitment, version: outcome.object.version, lockedUntil: outcome.object.lockedUntil }]
+        : [],
     );
     await keepVersions(db, to.identity, kept);
+    await keepLocks(db, to.identity, kept);
     this.#means.tally.copied += kept.length;
     if (failures.length > 0) throw failures[0];
     for (const { row, state } of queue) {
