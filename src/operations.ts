@@ -270,7 +270,22 @@ export async function publishLedger(
   return { directory, size: signed.size, root: signed.root.toString('base64') };
 }
 
+/** A mistyped source would make an answer of “no records”, and a signed one at that. @throws InputError for a name the archive never had */
+async function requireSources(archive: Archive, names: readonly string[]): Promise<void> {
+  const entered = await archive.database.db.selectFrom('sources').select('name').execute();
+  // A source that is gone from the settings still has its records; one that never ran has none, and is no mistake.
+  const known = new Set(
+    [...entered, ...archive.settings.sources.map(({ id }) => ({ name: id }))].map((s) => s.name),
+  );
+  const unknown = names.find((name) => !known.has(name));
+  if (unknown === undefined) return;
+  throw new InputError(`this archive has no source ${JSON.stringify(unknown)}`, {
+    hint: known.size === 0 ? 'It has no source yet.' : `Its sources: ${[...known].sort().join(', ')}.`,
+  });
+}
+
 export async function searchRecords(archive: Archive, options: SearchOptions): Promise<SearchResult> {
+  if (options.source !== undefined) await requireSources(archive, [options.source]);
   const { size } = await archive.ledger.head();
   return search(archive.database.db, options, { size, timezone: archive.settings.archive.timezone });
 }
@@ -291,6 +306,7 @@ export async function exportRecords(
   const { signer } = archive;
   if (signer === null)
     throw new InputError('this machine holds no signing key', { hint: 'Export where keys/signing.key is.' });
+  await requireSources(archive, selection.sources ?? []);
   const head = await archive.checkpoint();
   const size = options.at ?? (head?.size as number);
   const stored = await archive.database.db

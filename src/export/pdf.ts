@@ -104,12 +104,12 @@ export async function writePdf(
     {
       title: bundle.title,
       author: bundle.agency,
-      subject: `Records of ${bundle.origin} as of ledger entry ${bundle.asOf.size}`,
+      subject: `Records of ${bundle.origin} as of ledger size ${bundle.asOf.size}`,
       software: bundle.software,
       createdAt: new Date(bundle.asOf.checkpointAt),
       stamp: bundle.stamp,
       stampNote: 'Nobody has reviewed this export for exempt or privileged content.',
-      footer: `Rendered by Muniment, not a platform screenshot · ${bundle.origin} · as of entry ${bundle.asOf.size}`,
+      footer: `Rendered by Muniment, not a platform screenshot · ${bundle.origin} · as of ledger size ${bundle.asOf.size}`,
     },
     out,
   );
@@ -189,7 +189,7 @@ async function writeCover(pages: Pages, bundle: PdfBundle): Promise<void> {
   };
   await part(
     'What this proves',
-    'Every version shown here is committed to, by a salted digest, in an append-only ledger; the checkpoint above is that ledger’s signed head, and the receipts in this bundle tie each record to it. Anyone can detect an alteration, removal or reordering after the first anchor, without trusting the agency, a vendor or this software. A timestamp bounds how late a record can have been made.',
+    'Every version shown here is committed to, by a salted digest, in an append-only ledger; the checkpoint above is that ledger’s signed head, and the receipts in this bundle tie each record to it. Anyone can detect an alteration, removal or reordering after the first anchor, without trusting the agency, a vendor or this software.',
   );
   await part(
     'What this does not prove',
@@ -424,5 +424,10 @@ function moment(instant: string, timezone: string): string {
   const clock = `${two(zoned.hour)}:${two(zoned.minute)}:${two(zoned.second)}`;
   const local = `${zoned.day} ${MONTHS[zoned.month - 1]} ${zoned.year}, ${clock}`;
   const offset = zoned.offset === '+00:00' ? 'UTC' : `UTC${zoned.offset.replace('-', '−')}`;
-  return `${local} (${offset}) = ${zoned.toInstant().toString()}`;
+  // Milliseconds as everywhere else in a bundle: .110, not .11.
+  const utc = zoned
+    .toInstant()
+    .toString()
+    .replace(/\.(\d{1,2})Z$/, (_, fraction: string) => `.${fraction.padEnd(3, '0')}Z`);
+  return `${local} (${offset}) = ${utc}`;
 }

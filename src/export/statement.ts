@@ -61,7 +61,7 @@ export function readme(facts: BundleFacts): string {
     'UNREVIEWED: nobody has reviewed this export for exempt or privileged content.',
     '',
     `${facts.agency}: ${facts.records} record${facts.records === 1 ? '' : 's'} of the archive ${facts.origin},`,
-    `as of entry ${facts.size} of its ledger (checkpoint of ${facts.checkpointAt}).`,
+    `as of size ${facts.size} of its ledger (checkpoint of ${facts.checkpointAt}).`,
     '',
     'Selection',
     ...facts.selection.map((line) => `  ${line}`),

@@ -31,6 +31,8 @@ export interface FoundRecord {
   readonly kind: ItemKind | null;
   readonly author: AuthorView | null;
   readonly createdAt: string | null;
+  /** Of the latest version; posts have none, what feeds bring has. */
+  readonly title: string | null;
   readonly text: string | null;
   /** How many versions there are. */
   readonly versions: number | null;
@@ -76,11 +78,12 @@ function found(record: RecordView): FoundRecord {
       kind: null,
       author: null,
       createdAt: null,
+      title: null,
       text: null,
       versions: null,
     };
   }
-  const { platform, platformId, url, kind, author, createdAt, text, versions } = record;
+  const { platform, platformId, url, kind, author, createdAt, title, text, versions } = record;
   return {
     id,
     sources: record.sources.map(({ name }) => name),
@@ -90,6 +93,7 @@ function found(record: RecordView): FoundRecord {
     kind,
     author,
     createdAt,
+    title,
     text,
     versions: versions.length,
     state,

@@ -1214,7 +1214,7 @@ export function resultText(result) {
   else {
     lines.push(result.signer === 'confirmed' ? 'verified' : 'self-consistent, signer unconfirmed');
     lines.push(
-      `archive ${result.origin}, as of entry ${result.size}: ${result.records} record${result.records === 1 ? '' : 's'}, ${result.files} files`,
+      `archive ${result.origin}, as of ledger size ${result.size}: ${result.records} record${result.records === 1 ? '' : 's'}, ${result.files} files`,
     );
     lines.push(`key SHA-256 ${result.fingerprint}`);
     lines.push(

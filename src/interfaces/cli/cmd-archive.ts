@@ -48,7 +48,7 @@ Verifier key: ${made.verifierKey}
 Operator's token (shown once): ${token}
 
 Keep a copy of ${homePaths(made.home).keys} in a safe place: nothing can replace the signing key and the archive secret.
-Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --home ${made.home} collect\`.`,
+Next: add sources to ${homePaths(made.home).settings}, then run \`muniment --home "${made.home}" collect\`.`,
         );
       },
     );

@@ -19,6 +19,15 @@ function list(value: string, before: string[] | undefined): string[] {
   return [...(before ?? []), value];
 }
 
+const EXCERPT = 160;
+
+/** The beginning of a record's title and text on one line; a cut shows as one. */
+function excerpt({ title, text, url }: Record<'title' | 'text' | 'url', string | null>): string {
+  const flat = [...`${title === null ? '' : `${title}: `}${text ?? ''}`.replaceAll(/\s+/g, ' ').trim()];
+  if (flat.length === 0) return `(no text) ${url ?? ''}`.trimEnd();
+  return flat.length > EXCERPT ? `${flat.slice(0, EXCERPT).join('')}…` : flat.join('');
+}
+
 interface Picked {
   text?: string;
   source?: string[];
@@ -33,8 +42,8 @@ export function addReadCommands(program: Command, shell: Shell): void {
     .description('find records')
     .argument('[words...]', 'words that must all occur, in any version')
     .option('--source <id>')
-    .option('--from <date>', 'created on or after this civil date')
-    .option('--to <date>', 'created on or before this civil date')
+    .option('--from <date>', 'created, or else first captured, on or after this civil date')
+    .option('--to <date>', 'created, or else first captured, on or before this civil date')
     .option('--state <state>', 'live, missing or destroyed')
     .option('--limit <n>', 'at most so many', wholeNumber, 50)
     .option('--offset <n>', 'skip so many', wholeNumber, 0)
@@ -69,7 +78,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
               `${found.total} record${found.total === 1 ? '' : 's'}`,
               ...found.records.map(
                 (r) =>
-                  `${r.id}  ${r.state}  ${r.createdAt ?? '-'}  ${r.author?.handle ?? r.author?.name ?? ''}${(r.versions ?? 1) > 1 ? `  (${r.versions} versions)` : ''}\n    ${(r.text ?? '').replaceAll(/\s+/g, ' ').slice(0, 160)}`,
+                  `${r.id}  ${r.state}  ${r.createdAt ?? '-'}  ${r.author?.handle ?? r.author?.name ?? ''}${(r.versions ?? 1) > 1 ? `  (${r.versions} versions)` : ''}\n    ${excerpt(r)}`,
               ),
             ].join('\n'),
           );
@@ -81,8 +90,8 @@ export function addReadCommands(program: Command, shell: Shell): void {
     .description('write a bundle (PDF, data, media, proofs) for a public-records request')
     .requiredOption('--out <file>', 'the ZIP to write')
     .option('--source <id>', 'of this source (may be repeated)', list)
-    .option('--from <date>')
-    .option('--to <date>')
+    .option('--from <date>', 'created, or else first captured, on or after this civil date')
+    .option('--to <date>', 'created, or else first captured, on or before this civil date')
     .option('--text <words>', 'all words, in any version')
     .option('--id <record>', 'this record (may be repeated)', list)
     .option('--at <size>', 'as of the checkpoint of this size', wholeNumber)
@@ -106,7 +115,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
       output.result(
         result,
         () =>
-          `${result.bundle}\n  ${result.records} records, ${result.files} files, ${result.bytes} bytes\n  SHA-256 ${result.sha256}\n  as of ${result.checkpoint.origin} size ${result.checkpoint.size}\nUNREVIEWED: review and redact before you release it.`,
+          `${result.bundle}\n  ${result.records} records, ${result.files} files, ${result.bytes} bytes\n  SHA-256 ${result.sha256}\n  as of ${result.checkpoint.origin} size ${result.checkpoint.size}\n${result.records === 0 ? 'NO RECORD matches this selection: the bundle says so, and nothing else.\n' : ''}UNREVIEWED: review and redact before you release it.`,
       );
       if (result.problems.length > 0) shell.end(EXIT.incomplete);
     });
@@ -187,8 +196,8 @@ export function addReadCommands(program: Command, shell: Shell): void {
         result,
         () => `
 It left
-  ${result.home}   an archive that every command works on
-  ${result.bundle}   a bundle: unzip it, read data/records.pdf, run node verify.mjs in it
+  ${result.home}   an archive that every command works on${account === null ? ' (for collect put an account into its muniment.yaml: the replay is over)' : ''}
+  ${result.bundle}   a bundle: unzip it; its folder has data/records.pdf to read and verify.mjs to run
 
 Try next
   npx muniment --home "${result.home}" search road
@@ -204,7 +213,7 @@ Try next
     .option('--key <vkey>', "the archive's verifier key, obtained from the agency by another way")
     .action(async (bundle: string, options: { key?: string }) => {
       const { value, text } = await checkBundleAt(bundle, options.key);
-      shell.output().result(value, text);
+      shell.output().result(value, text.trimEnd());
       if (!value.ok) shell.end(EXIT.unverified);
     });
 }
