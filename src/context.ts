@@ -150,6 +150,12 @@ export async function openArchive(home: string, environment: Environment, clock:
     (await readOptional(paths.signingKey)) === null
       ? null
       : await openSigner({ keyFile: paths.signingKey, headFile: paths.head });
+  if (signer !== null && signer.key.verifierKey !== verifierKeyText) {
+    throw new InputError(
+      `${paths.signingKey} is a key of ${signer.key.name}, and not the one of ${verifierKeyText} in archive.vkey beside it`,
+      { hint: "Restore both from the backup of this archive's keys folder." },
+    );
+  }
   const account = await actingAccount(database, environment);
   const resources = stack.move();
   return {

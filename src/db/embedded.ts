@@ -2,7 +2,8 @@
 // process that uses it holds a shared advisory lock, and the last one out stops it.
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
@@ -43,11 +44,13 @@ async function openHome(home: string): Promise<string> {
   try {
     await mkdir(join(home, 'postgres'), { recursive: true });
     await mkdir(turnsOf(home), { recursive: true });
+    // Where the folders are there already, that has said nothing of the right to write.
+    await access(turnsOf(home), constants.W_OK);
     return await realpath(home);
   } catch (cause) {
     if (!['EACCES', 'EPERM', 'EROFS'].includes((cause as NodeJS.ErrnoException).code ?? '')) throw cause;
     throw new RefusedError(`this user may not write in the archive's home ${home}`, {
-      hint: 'Run Muniment as the user that made the archive.',
+      hint: 'Run Muniment as the user that made the archive, on a disk that is not mounted read-only: the embedded database writes there.',
       cause,
     });
   }

@@ -1,0 +1,71 @@
+// A home that is not as it was left: with a key of another archive in it, or not to be written any more. Told before anything is done.
+
+import assert from 'node:assert/strict';
+import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { homePaths } from '../../../src/context.ts';
+import { systemClock } from '../../../src/core/clock.ts';
+import { initArchive } from '../../../src/setup.ts';
+import { removeHome } from '../../support/archive.ts';
+import { muniment } from '../../support/command.ts';
+
+const ENVIRONMENT = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
+let folder: string;
+const homes: string[] = [];
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'muniment homes '));
+  for (const name of ['one', 'two']) {
+    const home = join(folder, name);
+    homes.push(home);
+    await initArchive(
+      home,
+      { name: 'City', origin: `archive.example/${name}`, timezone: 'UTC' },
+      ENVIRONMENT,
+      systemClock,
+    );
+  }
+});
+after(async () => {
+  for (const home of homes) await removeHome(home);
+  await rm(folder, { recursive: true, force: true });
+});
+
+test('with the signing key of another archive every command says so, and nothing is entered or signed', async () => {
+  const [one, two] = homes as [string, string];
+  const own = join(folder, 'own.key');
+  await copyFile(homePaths(one).signingKey, own);
+  await copyFile(homePaths(two).signingKey, homePaths(one).signingKey);
+  for (const command of ['collect', 'verify']) {
+    const ended = await muniment(['--home', one, command]);
+    assert.equal(ended.code, 2);
+    assert.match(ended.stderr, /signing\.key is a key of archive\.example\/two.*\n.*[Rr]estore/);
+  }
+  await copyFile(own, homePaths(one).signingKey);
+  const verified = JSON.parse((await muniment(['--json', '--home', one, 'verify'])).stdout) as {
+    ok: boolean;
+    entries: number;
+    unsigned: number;
+  };
+  assert.deepEqual([verified.ok, verified.entries, verified.unsigned], [true, 3, 0]);
+});
+
+test('a home that may not be written is told as that, with what to do', {
+  skip: process.getuid?.() === 0 && 'root may write anywhere',
+}, async () => {
+  const [, two] = homes as [string, string];
+  const turns = join(two, 'postgres', 'turns');
+  await chmod(turns, 0o500);
+  try {
+    const ended = await muniment(['--home', two, 'status']);
+    assert.equal(ended.code, 4);
+    assert.match(
+      ended.stderr,
+      /^muniment: this user may not write in the archive's home .*two\n {2}Run Muniment as/,
+    );
+  } finally {
+    await chmod(turns, 0o700);
+  }
+});
