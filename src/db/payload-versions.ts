@@ -1,4 +1,4 @@
-// Where each store keeps a payload: the version id that it gave, and until when it locks it. No evidence; what is read under it is checked against the commitment.
+// Where each store keeps a payload, and until when it locks it: the version id and the date that it gave. No evidence; what is read under it is checked against the commitment.
 
 import { sql } from 'kysely';
 import { instantText } from '../core/clock.ts';
@@ -40,19 +40,20 @@ export async function keepVersions(
     WHERE payload_versions.version IS DISTINCT FROM excluded.version`.execute(db);
 }
 
-/** Notes until when a store locks payloads, where it does: what renewal goes by, which alone changes what is noted already. */
+/** Notes until when a store said that it locks payloads; a later end counts. */
 export async function keepLocks(
   db: Database | DatabaseTransaction,
   store: string,
   payloads: readonly { readonly commitment: string; readonly lockedUntil: Temporal.Instant | null }[],
 ): Promise<void> {
-  const rows = payloads.flatMap(({ commitment, lockedUntil }) =>
-    lockedUntil === null ? [] : [{ commitment, store, locked_until: instantText(lockedUntil) }],
+  const locked = payloads.flatMap(({ commitment, lockedUntil }) =>
+    lockedUntil === null ? [] : [{ commitment, until: instantText(lockedUntil) }],
   );
-  if (rows.length > 0)
-    await db
-      .insertInto('payload_locks')
-      .values(rows)
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
+  if (locked.length === 0) return;
+  await sql`
+    INSERT INTO payload_locks (commitment, store, locked_until)
+    SELECT commitment, ${store}, locked_until
+    FROM unnest(${locked.map((p) => p.commitment)}::text[], ${locked.map((p) => p.until)}::timestamptz[]) AS kept (commitment, locked_until)
+    ON CONFLICT (commitment, store) DO UPDATE SET locked_until = excluded.locked_until
+    WHERE payload_locks.locked_until < excluded.locked_until`.execute(db);
 }

@@ -10,6 +10,7 @@ import type { Database, DatabaseTransaction } from '../db/database.ts';
 import type { ObservationDocument, SnapshotDocument } from '../ledger/documents.ts';
 import { openSnapshot, type RecordView, streamRecordsIn } from '../search/records.ts';
 import type { Selection } from '../search/selection.ts';
+import { diskTrouble } from '../store/disk.ts';
 import type { ObjectReader } from '../store/objects.ts';
 import type { StatedLock } from '../store/proof.ts';
 import { BagWriter, Spool } from './bag.ts';
@@ -78,9 +79,20 @@ export interface ExportResult {
 
 /**
  * Writes a bundle. It gets its name only when it is whole and durable; on any failure nothing of it stays.
- * @throws InputError when `out` is taken or a selection cannot be read, VerificationError when the ledger lacks an entry
+ * @throws InputError when `out` is taken or a selection cannot be read, VerificationError when the ledger lacks an entry, ServiceError
+ * with the remedy when the disk does not take it
  */
 export async function exportBundle(options: ExportOptions): Promise<ExportResult> {
+  try {
+    return await writeBundle(options);
+  } catch (error) {
+    // What the operating system refuses here concerns the bundle and the files that wait beside it.
+    const isSystems = typeof (error as NodeJS.ErrnoException | null)?.errno === 'number';
+    throw isSystems ? diskTrouble(error, `could not write the bundle ${options.out}`) : error;
+  }
+}
+
+async function writeBundle(options: ExportOptions): Promise<ExportResult> {
   const { archive, checkpoint } = options;
   const selection = withoutMessages(options.selection);
   const folder = folderName(archive.origin, checkpoint.size);

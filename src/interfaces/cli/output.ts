@@ -26,14 +26,30 @@ export function openOutput(json: boolean): Output {
   };
 }
 
+/** What the operating system may refuse to any command, at any write. */
+const REMEDIES: ReadonlyMap<string, string> = new Map([
+  [
+    'ENOSPC',
+    "A disk is full: free or add space for the archive's home and for what you write, then run it again.",
+  ],
+  ['EDQUOT', 'The disk quota is used up: raise it, then run it again.'],
+  ['EACCES', 'Run it as the user who owns the archive, and write where this user may.'],
+  ['EPERM', 'Run it as the user who owns the archive, and write where this user may.'],
+  ['EROFS', 'The file system is mounted read-only: mount it for writing, then run it again.'],
+  ['EMFILE', 'Too many files are open: raise the limit (`ulimit -n`), then run it again.'],
+  ['EIO', 'A disk reports errors: stop writing, check the disk, and then `muniment verify`.'],
+]);
+
 /** Tells an error: what happened, and what to do next. @returns the exit code */
 export function tellError(error: unknown, json: boolean): ExitCode {
   const code = exitCodeOf(error);
   const message = error instanceof Error ? error.message : String(error);
-  const hint = error instanceof MunimentError ? (error.hint ?? null) : null;
+  const remedy = REMEDIES.get((error as NodeJS.ErrnoException | null)?.code ?? '');
+  const hint = error instanceof MunimentError ? (error.hint ?? null) : (remedy ?? null);
   if (json) writeErrorDocument({ message, hint, exitCode: code });
   process.stderr.write(`muniment: ${message}\n${hint === null ? '' : `  ${hint}\n`}`);
-  if (code === EXIT.unexpected && !(error instanceof MunimentError) && error instanceof Error) {
+  const isFaultOfOurs = !(error instanceof MunimentError) && remedy === undefined;
+  if (code === EXIT.unexpected && isFaultOfOurs && error instanceof Error) {
     process.stderr.write(`${error.stack ?? ''}\n`);
   }
   return code;

@@ -1,15 +1,17 @@
 // A home that is not as it was left: with a key of another archive in it, or not to be written any more. Told before anything is done.
 
 import assert from 'node:assert/strict';
-import { chmod, copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { homePaths } from '../../../src/context.ts';
+import { promisify } from 'node:util';
+import { homePaths, openArchive } from '../../../src/context.ts';
 import { systemClock } from '../../../src/core/clock.ts';
 import { initArchive } from '../../../src/setup.ts';
 import { removeHome } from '../../support/archive.ts';
-import { muniment } from '../../support/command.ts';
+import { muniment, PROGRAM } from '../../support/command.ts';
 
 const ENVIRONMENT = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
 let folder: string;
@@ -50,6 +52,25 @@ test('with the signing key of another archive every command says so, and nothing
     unsigned: number;
   };
   assert.deepEqual([verified.ok, verified.entries, verified.unsigned], [true, 3, 0]);
+});
+
+test('a bundle that the disk does not take is told with what to do, and nothing of it stays', async () => {
+  const [one] = homes as [string, string];
+  // Opened here too, so that the server runs already, outside of the limit.
+  await using _ = await openArchive(one, ENVIRONMENT, systemClock);
+  const outFolder = join(folder, 'out');
+  await mkdir(outFolder);
+  const out = join(outFolder, 'bundle.zip');
+  const limited = ['-c', 'ulimit -f 8; exec "$0" "$@"', process.execPath, PROGRAM];
+  const ended = await promisify(execFile)('bash', [...limited, '--home', one, 'export', '--out', out], {
+    env: { ...process.env, NODE_V8_COVERAGE: '' },
+  }).catch((error: { code: number; stderr: string }) => error);
+  assert.match(
+    ended.stderr,
+    /^muniment: could not write the bundle .*bundle\.zip: .*\n {2}A limit on the size .*\n$/,
+  );
+  assert.equal('code' in ended && ended.code, 1);
+  assert.deepEqual(await readdir(outFolder), []);
 });
 
 test('a home that may not be written is told as that, with what to do', {
