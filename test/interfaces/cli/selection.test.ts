@@ -47,7 +47,7 @@ test('a source that the archive never had is refused, not answered with an empty
   ]) {
     const refused = await run(...args);
     assert.equal(refused.code, 2);
-    assert.match(refused.stderr, /no source "city-nwes"\n.*city-news/);
+    assert.match(refused.stderr, /no source is called city-nwes\n.*city-news/);
   }
   assert.equal(existsSync(out), false);
 
