@@ -21,7 +21,7 @@ const COLLECT: Victim = {
   mend: async () => [],
 };
 
-const FAR = 'P40D';
+const FAR = 'P80D';
 
 /** New payloads are locked by the archive as it was opened; the command reads a settings file that wants them locked for longer. */
 const RENEW: Victim = {

@@ -139,7 +139,7 @@ export class FaultedArchive implements AsyncDisposable {
             bucket: await freshBucket(options.s3),
             region: options.s3.region,
             endpoint: storeProxy.origin,
-            lock: { mode: 'GOVERNANCE', horizon: 'P1D' },
+            lock: { mode: 'GOVERNANCE', horizon: 'P7D' },
           },
         }),
       );
