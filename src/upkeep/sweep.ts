@@ -184,9 +184,9 @@ class Sweep {
       const { metadata, lockedUntil } = await this.#context.store.head(key);
       if (metadata.archive === undefined) return 'unmarked';
       if (metadata.archive !== this.#mark) return 'foreign';
-      const { now } = this.#options;
-      if (lockedUntil !== null && Temporal.Instant.compare(lockedUntil, now) > 0) return 'locked';
-      return await this.#judgeOwner(key, metadata);
+      const outcome = await this.#judgeOwner(key, metadata);
+      const locked = lockedUntil !== null && Temporal.Instant.compare(lockedUntil, this.#options.now) > 0;
+      return outcome === 'removable' && locked ? 'locked' : outcome;
     } catch (error) {
       if (error instanceof ObjectNotFoundError) return null;
       if (error instanceof VerificationError) return 'unmarked'; // its description is damaged
