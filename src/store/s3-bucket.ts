@@ -61,6 +61,8 @@ const CONNECT_TIMEOUT = 5_000;
 /** Without a byte in either direction, in milliseconds. */
 const IDLE_TIMEOUT = 60_000;
 const SOCKETS = 64;
+/** By how much a service's time must have changed for a refused request to be signed anew, in milliseconds. */
+const SKEW_NOTICED = 60_000;
 
 export class S3Bucket {
   readonly client: S3Client;
@@ -104,6 +106,35 @@ export class S3Bucket {
       },
       { step: 'build', name: 'declareDigest' },
     );
+    this.#tryAgainByTheClock();
+  }
+
+  /**
+   * The SDK signs by the time the service last told, and tries again only when that time is far from ours. A service, or what stands
+   * before it, that once told a wrong time must not cost a request after it has found back to the right one.
+   */
+  #tryAgainByTheClock(): void {
+    const { config } = this.client;
+    const tryAgain =
+      <Given, Result>(next: (given: Given) => Promise<Result>) =>
+      async (given: Given): Promise<Result> => {
+        const before = config.systemClockOffset;
+        try {
+          return await next(given);
+        } catch (error) {
+          if (
+            error instanceof S3ServiceException &&
+            Math.abs(config.systemClockOffset - before) >= SKEW_NOTICED
+          )
+            Object.assign(error, { $retryable: {} });
+          throw error;
+        }
+      };
+    this.client.middlewareStack.addRelativeTo(tryAgain, {
+      relation: 'before',
+      toMiddleware: 'httpSigningMiddleware',
+      name: 'tryAgainByTheClock',
+    });
   }
 
   /** Whether the bucket keeps every version. Asked once; a failure is asked again. */

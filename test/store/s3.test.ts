@@ -12,6 +12,7 @@ import { ObjectExistsError, ObjectNotFoundError, RefusedError, ServiceError } fr
 import { s3Eraser } from '../../src/store/eraser.ts';
 import { readObject } from '../../src/store/objects.ts';
 import { openS3Store } from '../../src/store/s3.ts';
+import { LyingS3, refusal } from '../support/lying-s3.ts';
 import { bucketFor, counterFor, credentials, endpoint, kmsKey, region, SKIPPED } from './bucket.ts';
 import { keyOf, keysOf, storeContract } from './contract.ts';
 
@@ -76,6 +77,31 @@ if (endpoint === null) {
         { key: keyOf(3), hidden: false, later: [forged.VersionId] },
       ],
     );
+  });
+
+  test('a service that told a wrong time costs no request once it tells the right one', async (t) => {
+    const { bucket, open } = await bucketFor(t);
+    await open().store.put(keyOf(1), { bytes }, description);
+    await using proxy = await LyingS3.before(endpoint as string);
+    await using store = openS3Store({
+      bucket,
+      region,
+      endpoint: proxy.origin,
+      prefix: 'city/',
+      lock: 'none',
+      encryption: null,
+      credentials,
+      clock: systemClock,
+    });
+    const anHourAhead = () => new Date(Date.now() + 3_600_000).toUTCString();
+    proxy.lie = () => {
+      const refused = refusal(403, 'RequestTimeTooSkewed');
+      return { ...refused, headers: { ...refused.headers, date: anHourAhead() } };
+    };
+    await assert.rejects(readObject(store, keyOf(1), null), ServiceError);
+    proxy.lie = null;
+    const read = await Promise.all([1, 2, 3, 4].map(() => readObject(store, keyOf(1), null)));
+    for (const object of read) assert.equal(object.bytes.toString(), 'evidence');
   });
 
   test('an object encrypted by the key service says so, and one that is not encrypted as configured is an error', async (t) => {
