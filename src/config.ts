@@ -18,8 +18,7 @@ export interface Environment {
   readonly variables: Readonly<Record<string, string | undefined>>;
 }
 
-export function readEnvironment(): Environment {
-  const variables = { ...process.env };
+export function readEnvironment(variables: Environment['variables'] = { ...process.env }): Environment {
   return {
     // Set to nothing is not set.
     home: variables.MUNIMENT_HOME || null,

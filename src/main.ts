@@ -2,4 +2,10 @@
 
 import { runCommandLine } from './interfaces/cli/program.ts';
 
+/** Whoever read our words may have seen enough (`| head`); the work goes on to its end. */
+function forgiveClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+}
+
+for (const stream of [process.stdout, process.stderr]) stream.on('error', forgiveClosedPipe);
 process.exitCode = await runCommandLine(process.argv.slice(2));

@@ -1,8 +1,7 @@
 // An archive on a PostgreSQL that somebody else runs: over TCP, with a password, as a login without rights of its own. All through
-// `bin/muniment`, as an operator works.
+// the command line, as an operator works.
 
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -12,9 +11,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import { FakePlatform } from '../support/appview.ts';
+import { muniment, munimentProcess } from '../support/command.ts';
 import { type OwnServer, startOwnServer } from '../support/postgres.ts';
 
-const PROGRAM = join(import.meta.dirname, '..', '..', 'bin', 'muniment');
 const PASSWORD = 'pass-word-that-nobody-may-read';
 const WRONG = 'wrong-word-that-nobody-may-read';
 /** How settings and options refer to a variable. */
@@ -42,23 +41,12 @@ interface Ended {
 }
 
 /** Runs the command to its end; what it says must never hold a password. */
-async function muniment(args: readonly string[], variables: Record<string, string> = {}): Promise<Ended> {
-  const { PATH = '', NODE_V8_COVERAGE = '' } = process.env;
-  const child: ChildProcess = spawn(process.execPath, [PROGRAM, ...args], {
-    cwd: folder,
-    env: { PATH, HOME: folder, NODE_V8_COVERAGE, ...variables },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let out = '';
-  let err = '';
-  child.stdout?.setEncoding('utf8').on('data', (part: string) => {
-    out += part;
-  });
-  child.stderr?.setEncoding('utf8').on('data', (part: string) => {
-    err += part;
-  });
-  const [code] = (await once(child, 'close')) as [number | null];
-  const text = `${out}${err}`;
+async function told(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
+  // A relative path means the folder in which the command is said.
+  const isRelative = args.some((arg) => arg.startsWith('file:'));
+  const ended = isRelative ? munimentProcess(args, { env, cwd: folder }) : muniment(args, { env });
+  const { code, stdout: out, stderr } = await ended;
+  const text = `${out}${stderr}`;
   for (const secret of [PASSWORD, WRONG]) assert.ok(!text.includes(secret), `a password was told: ${text}`);
   assert.doesNotMatch(text, /^ {4}at /m, 'a stack trace was told');
   return { code, out, text };
@@ -69,12 +57,9 @@ const urlOf = (database: string): string => server.urlOf('archive', PASSWORD, da
 /** A database that `muniment db migrate` has prepared. @returns its URL for the archive's login */
 async function preparedDatabase(name: string): Promise<string> {
   await server.ask('postgres', `CREATE DATABASE ${name}`);
-  const migrated = await muniment(
-    ['db', 'migrate', '--admin-url', ref('ADMIN'), '--runtime-user', 'archive'],
-    {
-      ADMIN: server.adminUrl(name),
-    },
-  );
+  const migrated = await told(['db', 'migrate', '--admin-url', ref('ADMIN'), '--runtime-user', 'archive'], {
+    ADMIN: server.adminUrl(name),
+  });
   assert.equal(migrated.code, 0, migrated.text);
   return urlOf(name);
 }
@@ -91,7 +76,7 @@ test('on an external PostgreSQL an archive is made, collects, verifies and expor
   await server.ask('postgres', 'CREATE DATABASE city');
   const variables = { ARCHIVE_URL: urlOf('city'), ADMIN_URL: server.adminUrl('city') };
   const home = join(folder, 'city home');
-  const run = (...args: string[]): Promise<Ended> => muniment(['--home', home, ...args], variables);
+  const run = (...args: string[]): Promise<Ended> => told(['--home', home, ...args], variables);
   const json = async (...args: string[]) => {
     const ended = await run('--json', ...args);
     assert.equal(ended.code, 0, ended.text);
@@ -103,7 +88,7 @@ test('on an external PostgreSQL an archive is made, collects, verifies and expor
   assert.equal(early.code, 2, early.text);
   assert.match(early.text, /lacks \d+ migrations?\n.*db migrate --admin-url/);
   assert.ok(!existsSync(home));
-  const migrated = await muniment(
+  const migrated = await told(
     ['--json', 'db', 'migrate', '--admin-url', ref('ADMIN_URL'), '--runtime-user', 'archive'],
     variables,
   );
@@ -173,7 +158,7 @@ test('on an external PostgreSQL an archive is made, collects, verifies and expor
     settings,
     (await readFile(settings, 'utf8')).replace(ref('ARCHIVE_URL'), 'file:keys/database.url'),
   );
-  const fromFile = await muniment(['--home', home, 'verify']);
+  const fromFile = await told(['--home', home, 'verify']);
   assert.equal(fromFile.code, 0, fromFile.text);
 });
 
@@ -214,7 +199,7 @@ test('a database that cannot serve is told in one sentence with what to do next,
     "INSERT INTO kysely_migration (name, timestamp) VALUES ('9999_future', now()::text)",
   );
   await preparedDatabase('taken');
-  const taken = await muniment(['init', join(folder, 'first'), ...ANSWERS, '--database', ref('URL')], {
+  const taken = await told(['init', join(folder, 'first'), ...ANSWERS, '--database', ref('URL')], {
     URL: urlOf('taken'),
   });
   assert.equal(taken.code, 0, taken.text);
@@ -276,7 +261,7 @@ test('a database that cannot serve is told in one sentence with what to do next,
   for (const [name, database, url, code, message] of cases) {
     await t.test(name, async () => {
       const home = join(folder, 'no home');
-      const ended = await muniment(['init', home, ...ANSWERS, '--database', database], { URL: url });
+      const ended = await told(['init', home, ...ANSWERS, '--database', database], { URL: url });
       assert.match(ended.text, message);
       assert.equal(ended.code, code, ended.text);
       assert.match(ended.text, /\n {2}\S.*\.\n$/, 'it says what to do next');
@@ -285,7 +270,7 @@ test('a database that cannot serve is told in one sentence with what to do next,
   }
   await t.test('a password on the command line', async () => {
     const home = join(folder, 'no home');
-    const ended = await muniment(['init', home, ...ANSWERS, '--database', urlOf('faults')]);
+    const ended = await told(['init', home, ...ANSWERS, '--database', urlOf('faults')]);
     assert.match(ended.text, /database\.url holds a password/);
     assert.equal(ended.code, 2);
     assert.ok(!existsSync(home));
@@ -293,7 +278,7 @@ test('a database that cannot serve is told in one sentence with what to do next,
   await t.test('bad answers, all at once', async () => {
     const home = join(folder, 'no home');
     const bad = ['--name', 'X', '--origin', 'Not An Origin', '--timezone', 'Mars/Olympus'];
-    const ended = await muniment(['init', home, ...bad]);
+    const ended = await told(['init', home, ...bad]);
     assert.match(ended.text, /archive\.origin.*archive\.timezone/);
     assert.equal(ended.code, 2);
     assert.ok(!existsSync(home));
@@ -305,15 +290,12 @@ test('a home whose database went away or is another archive’s says so, and wri
   const database = await preparedDatabase('strayed');
   const foreign = await preparedDatabase('strange');
   const make = (dir: string, origin: string, url: string): Promise<Ended> =>
-    muniment(
-      ['init', dir, '--name', 'A', '--origin', origin, '--timezone', 'UTC', '--database', ref('URL')],
-      {
-        URL: url,
-      },
-    );
+    told(['init', dir, '--name', 'A', '--origin', origin, '--timezone', 'UTC', '--database', ref('URL')], {
+      URL: url,
+    });
   assert.equal((await make(home, 'a.example', database)).code, 0);
   assert.equal((await make(join(folder, 'other'), 'b.example', foreign)).code, 0);
-  const collect = (url: string): Promise<Ended> => muniment(['--home', home, 'collect'], { URL: url });
+  const collect = (url: string): Promise<Ended> => told(['--home', home, 'collect'], { URL: url });
   const strayed = await collect(foreign);
   assert.equal(strayed.code, 2, strayed.text);
   assert.match(strayed.text, /holds another archive \(b\.example\), not a\.example/);

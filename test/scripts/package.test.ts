@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { muniment } from '../support/command.ts';
+import { munimentProcess } from '../support/command.ts';
 import { pack } from '../support/package.ts';
 
 const run = promisify(execFile);
@@ -56,14 +56,14 @@ test('the built program captures, exports, verifies and catches tampered copies,
   const program = join(installed, 'bin', 'muniment');
   const cwd = join(folder, 'empty');
   await mkdir(cwd);
-  const demo = await muniment(['--json', 'demo'], { program, cwd });
+  const demo = await munimentProcess(['--json', 'demo'], { program, cwd });
   assert.equal(demo.code, 0, demo.stderr);
   const made = JSON.parse(demo.stdout) as { home: string; bundle: string };
   assert.deepEqual((await readdir(join(cwd, 'demo'))).sort(), ['archive', 'bundle.zip']);
-  const verified = await muniment(['--json', '--home', made.home, 'verify'], { program });
+  const verified = await munimentProcess(['--json', '--home', made.home, 'verify'], { program });
   assert.equal((JSON.parse(verified.stdout) as { ok: boolean }).ok, true, verified.stderr);
-  assert.equal((await muniment(['--home', made.home, 'db', 'stop'], { program })).code, 0);
+  assert.equal((await munimentProcess(['--home', made.home, 'db', 'stop'], { program })).code, 0);
   // What one build writes the other reads: the checkout checks the package's bundle.
-  const checked = await muniment(['--json', 'verify-bundle', made.bundle]);
+  const checked = await munimentProcess(['--json', 'verify-bundle', made.bundle]);
   assert.equal((JSON.parse(checked.stdout) as { ok: boolean }).ok, true, checked.stderr);
 });

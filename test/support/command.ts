@@ -1,10 +1,16 @@
-// Runs the real command line as a user does: bin/muniment in a process of its own.
+// Runs the real command line: in this process where only its words and its exit code matter, or as a user does, bin/muniment in a
+// process of its own.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { readEnvironment } from '../../src/config.ts';
+import { runCommandLine } from '../../src/interfaces/cli/program.ts';
 
 export const PROGRAM = join(import.meta.dirname, '..', '..', 'bin', 'muniment');
+
+/** The token and the home of whoever runs the tests are none of theirs. */
+const NOBODY = { MUNIMENT_TOKEN: '', MUNIMENT_HOME: '' };
 
 export interface Ended {
   readonly code: number | null;
@@ -12,19 +18,33 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/**
- * @param args of muniment, as typed
- * @param options.program another launcher than the checkout's
- */
+/** @param args of muniment, as typed */
 export async function muniment(
+  args: readonly string[],
+  { env = {} }: { env?: Record<string, string> } = {},
+): Promise<Ended> {
+  const said = { stdout: '', stderr: '' };
+  const listener = (stream: keyof typeof said) => ({
+    write(text: string) {
+      said[stream] += text;
+    },
+  });
+  const streams = { stdout: listener('stdout'), stderr: listener('stderr') };
+  const environment = readEnvironment({ ...process.env, ...NOBODY, ...env });
+  const code = await runCommandLine(args, { environment, streams });
+  return { code, ...said };
+}
+
+/** @param options.program another launcher than the checkout's */
+export async function munimentProcess(
   args: readonly string[],
   options: { cwd?: string; env?: Record<string, string>; program?: string } = {},
 ): Promise<Ended> {
   const child = spawn(process.execPath, [options.program ?? PROGRAM, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: options.cwd,
-    // The test's own coverage is not the program's; neither is the token of whoever runs the tests.
-    env: { ...process.env, NODE_V8_COVERAGE: '', MUNIMENT_TOKEN: '', MUNIMENT_HOME: '', ...options.env },
+    // The test's own coverage is not the program's.
+    env: { ...process.env, NODE_V8_COVERAGE: '', ...NOBODY, ...options.env },
   });
   let stdout = '';
   let stderr = '';

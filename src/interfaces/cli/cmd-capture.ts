@@ -82,7 +82,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
             signal: shell.signal,
             onProgress: (counts) =>
               output.progress(`${one.id}: ${counts.captured} new, ${counts.changed} changed`),
-            onNote: (note) => process.stderr.write(`${note}\n`),
+            onNote: output.note,
           }),
         );
       }
@@ -107,13 +107,12 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
     .action(async () => {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'collect');
-      const summary = await serve(archive, shell.signal, (line) => process.stderr.write(`${line}\n`));
+      const output = shell.output();
+      const summary = await serve(archive, shell.signal, output.note);
       const { complete, partial, failed } = summary.runs;
-      shell
-        .output()
-        .result(
-          summary,
-          `Stopped after ${complete + partial + failed} runs: ${complete} complete, ${partial} partial, ${failed} failed.`,
-        );
+      output.result(
+        summary,
+        `Stopped after ${complete + partial + failed} runs: ${complete} complete, ${partial} partial, ${failed} failed.`,
+      );
     });
 }

@@ -182,9 +182,6 @@ export function addReadCommands(program: Command, shell: Shell): void {
         throw new InputError(`${options.source} is no source of the demo`, { hint: 'Say bluesky:HANDLE.' });
       }
       const output = shell.output();
-      const say = (text: string): void => {
-        if (!output.json) process.stdout.write(`${text}\n`);
-      };
       const folder = resolve(options.folder);
       await mkdir(folder, { recursive: true });
       const result = await runDemo({
@@ -193,7 +190,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
         environment: shell.environment,
         clock: shell.clock,
         signal: shell.signal,
-        say,
+        say: output.say,
       });
       output.result(
         result,

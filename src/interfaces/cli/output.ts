@@ -2,14 +2,28 @@
 
 import { EXIT, type ExitCode, exitCodeOf, MunimentError } from '../../core/errors.ts';
 
+interface Stream {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
+export interface Streams {
+  readonly stdout: Stream;
+  readonly stderr: Stream;
+}
+
 export interface Output {
   readonly json: boolean;
   /** The result: `value` with --json, the sentences otherwise. */
   result(value: unknown, sentences: string | (() => string)): void;
+  /** What is told on the way to the result, where it is read by people. */
+  say(text: string): void;
+  /** A line beside the result. */
+  note(text: string): void;
   progress(text: string): void;
 }
 
-export function openOutput(json: boolean): Output {
+export function openOutput(json: boolean, { stdout, stderr }: Streams): Output {
   return {
     json,
     result(value, sentences) {
@@ -18,10 +32,16 @@ export function openOutput(json: boolean): Output {
         : typeof sentences === 'string'
           ? sentences
           : sentences();
-      process.stdout.write(`${text}\n`);
+      stdout.write(`${text}\n`);
+    },
+    say(text) {
+      if (!json) stdout.write(`${text}\n`);
+    },
+    note(text) {
+      stderr.write(`${text}\n`);
     },
     progress(text) {
-      if (process.stderr.isTTY) process.stderr.write(`\r\u001b[2K${text}`);
+      if (stderr.isTTY) stderr.write(`\r\u001b[2K${text}`);
     },
   };
 }
@@ -41,29 +61,29 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** Tells an error: what happened, and what to do next. @returns the exit code */
-export function tellError(error: unknown, json: boolean): ExitCode {
+export function tellError(error: unknown, json: boolean, streams: Streams): ExitCode {
   const code = exitCodeOf(error);
   const message = error instanceof Error ? error.message : String(error);
   const remedy = REMEDIES.get((error as NodeJS.ErrnoException | null)?.code ?? '');
   const hint = error instanceof MunimentError ? (error.hint ?? null) : (remedy ?? null);
-  if (json) writeErrorDocument({ message, hint, exitCode: code });
-  process.stderr.write(`muniment: ${message}\n${hint === null ? '' : `  ${hint}\n`}`);
+  if (json) writeErrorDocument({ message, hint, exitCode: code }, streams);
+  streams.stderr.write(`muniment: ${message}\n${hint === null ? '' : `  ${hint}\n`}`);
   const isFaultOfOurs = !(error instanceof MunimentError) && remedy === undefined;
   if (code === EXIT.unexpected && isFaultOfOurs && error instanceof Error) {
-    process.stderr.write(`${error.stack ?? ''}\n`);
+    streams.stderr.write(`${error.stack ?? ''}\n`);
   }
   return code;
 }
 
 /** The JSON document of a faulty command line; its sentence is on stderr already. */
-export function tellUsageFault(message: string): void {
-  writeErrorDocument({
-    message,
-    hint: 'Add --help to the command for what can be said.',
-    exitCode: EXIT.usage,
-  });
+export function tellUsageFault(message: string, streams: Streams): void {
+  const hint = 'Add --help to the command for what can be said.';
+  writeErrorDocument({ message, hint, exitCode: EXIT.usage }, streams);
 }
 
-function writeErrorDocument(error: { message: string; hint: string | null; exitCode: ExitCode }): void {
-  process.stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
+function writeErrorDocument(
+  error: { message: string; hint: string | null; exitCode: ExitCode },
+  { stdout }: Streams,
+): void {
+  stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
 }

@@ -1,7 +1,7 @@
 // The command line: one table of commands, one place where errors become exit codes. What a command does is in its own file.
 
 import { Command, CommanderError } from 'commander';
-import { readEnvironment } from '../../config.ts';
+import { type Environment, readEnvironment } from '../../config.ts';
 import { SOFTWARE } from '../../context.ts';
 import { systemClock } from '../../core/clock.ts';
 import { EXIT, type ExitCode } from '../../core/errors.ts';
@@ -12,25 +12,27 @@ import { addDoctorCommand } from './cmd-doctor.ts';
 import { addPolicyCommands } from './cmd-policy.ts';
 import { addReadCommands } from './cmd-read.ts';
 import { addStoreCommands } from './cmd-store.ts';
-import { openOutput, tellError, tellUsageFault } from './output.ts';
+import { openOutput, type Streams, tellError, tellUsageFault } from './output.ts';
 import type { Shell } from './shell.ts';
 
 const EXIT_CODES = `
 Exit codes: 0 done · 1 unexpected failure · 2 bad usage, configuration or input · 3 verification failed
             4 refused by a rule · 5 finished, but incomplete`;
 
-/** Whoever read our words may have seen enough (`| head`); the work goes on to its end. */
-function forgiveClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
+/** Where a command line is said: the process, unless told. */
+export interface Surroundings {
+  readonly environment?: Environment;
+  readonly streams?: Streams;
 }
 
 /** @param args without node and script. @returns the exit code */
-export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
-  const environment = readEnvironment();
+export async function runCommandLine(
+  args: readonly string[],
+  { environment = readEnvironment(), streams = process }: Surroundings = {},
+): Promise<ExitCode> {
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', forgiveClosedPipe);
   const program = new Command('muniment')
     .description('An archive of what public agencies and the public say on social media.')
     .option('--home <dir>', 'the archive (default: $MUNIMENT_HOME, else the current folder)')
@@ -40,14 +42,17 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     .addHelpText('afterAll', EXIT_CODES)
     .showHelpAfterError('(add --help for what can be said)')
     .exitOverride()
-    .configureOutput({ writeErr: (text) => process.stderr.write(text) });
+    .configureOutput({
+      writeOut: (text) => streams.stdout.write(text),
+      writeErr: (text) => streams.stderr.write(text),
+    });
   let code: ExitCode = EXIT.done;
   const shell: Shell = {
     environment,
     clock: systemClock,
     signal: stop.signal,
     home: () => (program.opts().home as string | undefined) ?? environment.home ?? process.cwd(),
-    output: () => openOutput(program.opts().json === true),
+    output: () => openOutput(program.opts().json === true, streams),
     end: (ended) => {
       code = ended;
     },
@@ -65,9 +70,9 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   } catch (error) {
     // A faulty command line is told before its options are known.
     const json = args.includes('--json');
-    if (!(error instanceof CommanderError)) return tellError(error, json);
+    if (!(error instanceof CommanderError)) return tellError(error, json, streams);
     if (error.exitCode === 0) return EXIT.done;
-    if (json) tellUsageFault(error.message.replace(/^error: /, ''));
+    if (json) tellUsageFault(error.message.replace(/^error: /, ''), streams);
     return EXIT.usage;
   } finally {
     process.off('SIGTERM', onSignal).off('SIGINT', onSignal);

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { removeHome } from '../../support/archive.ts';
-import { type Ended, muniment } from '../../support/command.ts';
+import { type Ended, muniment, munimentProcess } from '../../support/command.ts';
 
 /** One sentence that says what, one line that says what to do, and no stack. */
 function assertError(ended: Ended, code: number, message: RegExp): void {
@@ -105,7 +105,7 @@ describe('settings', () => {
 
   test('a home that is not there, and a folder that is no home, are told with exit 2', async () => {
     assertError(await muniment(['--home', join(folder, 'nowhere'), 'status']), 2, /nowhere/);
-    assertError(await muniment(['status'], { cwd: folder }), 2, /muniment\.yaml/);
+    assertError(await munimentProcess(['status'], { cwd: folder }), 2, /muniment\.yaml/);
   });
 
   test('a home without sources is told in a sentence', async () => {

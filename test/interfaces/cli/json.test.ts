@@ -2,13 +2,12 @@
 // command has a help that names the exit codes; what cannot be said ends with 2.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
 import { z } from 'zod';
 import { FakePlatform } from '../../support/appview.ts';
 import { removeHome } from '../../support/archive.ts';
@@ -339,28 +338,15 @@ describe('with --json', () => {
 });
 
 test('every command and subcommand has a help that names what it takes and the exit codes, and ends with 0', async () => {
-  // One process for all of them: each help is what `muniment … --help` prints.
-  const script = `
-    import { runCommandLine } from './src/interfaces/cli/program.ts';
-    const write = process.stdout.write.bind(process.stdout);
-    const helps = [];
-    const visit = async (path) => {
-      let help = '';
-      process.stdout.write = (text) => { help += text; return true; };
-      const code = await runCommandLine([...path, '--help']);
-      process.stdout.write = write;
-      helps.push({ path, code, help });
-      const listed = /\\nCommands:\\n([\\s\\S]*?)\\n\\n/.exec(help)?.[1] ?? '';
-      for (const [, name] of listed.matchAll(/^ {2}([a-z-]+)/gm)) if (name !== 'help') await visit([...path, name]);
-    };
-    await visit([]);
-    write(JSON.stringify(helps));`;
-  const root = join(import.meta.dirname, '..', '..', '..');
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
-    cwd: root,
-    env: { ...process.env, NODE_V8_COVERAGE: '' },
-  });
-  const helps = JSON.parse(stdout) as { path: string[]; code: number; help: string }[];
+  const helps: { path: string[]; code: number | null; help: string }[] = [];
+  const visit = async (path: string[]): Promise<void> => {
+    const { code, stdout: help } = await muniment([...path, '--help']);
+    helps.push({ path, code, help });
+    const listed = /\nCommands:\n([\s\S]*?)\n\n/.exec(help)?.[1] ?? '';
+    for (const [, name] of listed.matchAll(/^ {2}([a-z-]+)/gm))
+      if (name !== 'help') await visit([...path, name as string]);
+  };
+  await visit([]);
   const named = new Set(helps.map(({ path }) => path.join(' ')));
   for (const [command] of COMMANDS) {
     const words = command.split(' ');
