@@ -31,7 +31,7 @@ import { readProof, requireProof, StoreClaimError, statedLock } from '../../src/
 import { SCRATCH_FOLDER } from '../../src/store/scratch.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { testArchive } from '../support/archive.ts';
-import { muniment } from '../support/command.ts';
+import { muniment, munimentProcess } from '../support/command.ts';
 import { LyingS3, refusal } from '../support/lying-s3.ts';
 
 type S3Settings = Extract<StoreSettings, { provider: 's3' }>;
@@ -563,7 +563,8 @@ if (endpoint === undefined) {
     for (const [what, named, at, env, saw, fix] of cases) {
       await t.test(what, async () => {
         await writeFile(path, `${written}store: { provider: s3, bucket: ${named}, endpoint: "${at}" }\n`);
-        const ended = await muniment(['--home', home, '--json', 'doctor'], { env });
+        // The SDK looks for its credentials in the process itself.
+        const ended = await munimentProcess(['--home', home, '--json', 'doctor'], { env });
         assert.equal(ended.code, 5, ended.stdout + ended.stderr);
         const { checks } = JSON.parse(ended.stdout) as { checks: Check[] };
         const reach = checks.find(({ id }) => id === 'store.reach');
