@@ -74,6 +74,7 @@ class DirectoryStore implements ObjectStore {
     key: ObjectKey,
     body: ObjectBody,
     description: { contentType: string; metadata: Record<string, string> },
+    { fresh = false }: { fresh?: boolean } = {},
   ): Promise<StoredObject> {
     checkKey(key);
     checkDescription(description);
@@ -81,7 +82,7 @@ class DirectoryStore implements ObjectStore {
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
       this.#prepare();
-      return await this.#write(key, body, description);
+      return await this.#write(key, body, description, fresh);
     } catch (error) {
       throw diskTrouble(error, `could not store object ${key} in ${this.#root}`);
     } finally {
@@ -131,6 +132,7 @@ class DirectoryStore implements ObjectStore {
     key: ObjectKey,
     body: ObjectBody,
     description: { contentType: string; metadata: Record<string, string> },
+    fresh: boolean,
   ) {
     const name = this.#nameOf(key);
     const folder = path.dirname(name);
@@ -139,8 +141,8 @@ class DirectoryStore implements ObjectStore {
       await this.#sync.directory(folder); // its writer may have died before it was durable
       return object;
     };
-    // Only to save the writing: what decides is link(2) below.
-    if (fs.lstatSync(name, { throwIfNoEntry: false })) return existing();
+    // Only to save the writing, and nobody else can have written a fresh key: what decides is link(2) below.
+    if (!fresh && fs.lstatSync(name, { throwIfNoEntry: false })) return existing();
 
     const length = bodyLength(body);
     const temporary = path.join(this.#root, 'incoming', `${key}.${this.#writer}-${this.#written++}`);
