@@ -162,6 +162,7 @@ async function capture(archive: Archive, signal: AbortSignal, say: (line: string
   const [source] = archive.settings.sources;
   if (source === undefined) throw new InputError('the demo archive has no source');
   const run = await collect(archive, source, { signal });
+  signal.throwIfAborted();
   await archive.checkpoint();
   say(
     `   ${run.status}: ${run.seen} seen, ${run.captured} captured, ${run.changed} changed, ${run.missing} missing, ${run.media} media`,

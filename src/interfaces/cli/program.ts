@@ -4,7 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { type Environment, readEnvironment } from '../../config.ts';
 import { SOFTWARE } from '../../context.ts';
 import { systemClock } from '../../core/clock.ts';
-import { EXIT, type ExitCode } from '../../core/errors.ts';
+import { EXIT, type ExitCode, IncompleteError } from '../../core/errors.ts';
 import { addArchiveCommands } from './cmd-archive.ts';
 import { addBackupCommands } from './cmd-backup.ts';
 import { addCaptureCommands } from './cmd-capture.ts';
@@ -18,6 +18,15 @@ import type { Shell } from './shell.ts';
 const EXIT_CODES = `
 Exit codes: 0 done · 1 unexpected failure · 2 bad usage, configuration or input · 3 verification failed
             4 refused by a rule · 5 finished, but incomplete`;
+
+/** A command that a signal ended is no failure of it. @returns any other error as it is */
+function stopped(error: unknown): unknown {
+  if (!(error instanceof Error) || error.name !== 'AbortError') return error;
+  return new IncompleteError('it was told to stop, and stopped before its end', {
+    hint: 'Run the command again: what is stored stays, and the rest is done then.',
+    cause: error,
+  });
+}
 
 /** Where a command line is said: the process, unless told. */
 export interface Surroundings {
@@ -70,7 +79,8 @@ export async function runCommandLine(
   } catch (error) {
     // A faulty command line is told before its options are known.
     const json = args.includes('--json');
-    if (!(error instanceof CommanderError)) return tellError(error, json, streams);
+    if (!(error instanceof CommanderError))
+      return tellError(stop.signal.aborted ? stopped(error) : error, json, streams);
     if (error.exitCode === 0) return EXIT.done;
     if (json) tellUsageFault(error.message.replace(/^error: /, ''), streams);
     return EXIT.usage;

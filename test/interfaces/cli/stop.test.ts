@@ -163,6 +163,26 @@ test('collect that is interrupted by Ctrl-C closes its run the same way, exits 5
   assert.match(again.said(), new RegExp(`city: complete. ${POSTS} seen`));
 });
 
+test('a demo that is interrupted ends there, exits 5, and says so without a stack', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'muniment stop '));
+  const home = join(folder, 'archive');
+  t.after(async () => {
+    await removeHome(home);
+    await rm(folder, { recursive: true, force: true });
+  });
+  const { child, ended, said } = start(home, 'demo', '--folder', folder);
+  while (!said().includes('2. Capture')) {
+    assert.equal(child.exitCode, null, said());
+    await sleep(5);
+  }
+  process.kill(-(child.pid as number), 'SIGINT');
+  assert.equal(await ended, 5, said());
+  assert.match(
+    said(),
+    /2\. Capture\n(.*\n)?muniment: it was told to stop, .*\n {2}Run the command again.*\n$/,
+  );
+});
+
 test('a run that was killed shows in status, and the next run says so in its report and is complete all the same', async (t) => {
   const { home, platform } = await slowHome(t);
   await using archive = await openArchive(home, ENVIRONMENT, systemClock);
