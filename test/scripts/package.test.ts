@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { globSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -19,6 +19,8 @@ let files: string[];
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'muniment package '));
+  // Its database lies in it, and so goes with it, where the server's user may enter.
+  await chmod(folder, 0o755);
   const packed = await pack(folder);
   files = packed.files;
   await run('tar', ['-xzf', packed.tarball, '-C', folder]);
