@@ -8,7 +8,7 @@ import type { Environment } from './config.ts';
 import { type Archive, homePaths, openArchive } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, VerificationError } from './core/errors.ts';
-import { stopEmbedded } from './db/embedded.ts';
+import { removeEmbedded } from './db/embedded.ts';
 import { explainRecord, putPolicyInForce } from './governance.ts';
 import { checkBundleAt, collect, exportRecords, searchRecords, verify } from './operations.ts';
 import { initArchive } from './setup.ts';
@@ -65,7 +65,7 @@ async function removeFormer(home: string, bundle: string): Promise<void> {
         hint: 'Move it, or run the demo elsewhere.',
       });
     }
-    await stopEmbedded(home);
+    await removeEmbedded(home);
     await rm(home, { recursive: true, force: true });
   }
   await rm(bundle, { force: true });

@@ -217,3 +217,18 @@ export async function stopEmbedded(folder: string): Promise<boolean> {
     return true;
   });
 }
+
+/** Stops the archive's own PostgreSQL and removes all its data, also those that lie outside the home. */
+export async function removeEmbedded(folder: string): Promise<void> {
+  if (!(await isPresent(join(folder, 'postgres')))) return;
+  await stopEmbedded(folder);
+  const home = await openHome(folder);
+  await inTurn(turnsOf(home), async () => {
+    const place = await findPlace(home);
+    // A home's own folder goes with the home; another one belongs to this home alone (findPlace has seen to it).
+    await rm(place.folder === join(home, 'postgres') ? place.data : place.folder, {
+      recursive: true,
+      force: true,
+    });
+  });
+}

@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { globSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
+import { removeHome } from '../support/archive.ts';
 import { munimentProcess } from '../support/command.ts';
 import { pack } from '../support/package.ts';
 
@@ -19,15 +20,16 @@ let files: string[];
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'muniment package '));
-  // Its database lies in it, and so goes with it, where the server's user may enter.
-  await chmod(folder, 0o755);
   const packed = await pack(folder);
   files = packed.files;
   await run('tar', ['-xzf', packed.tarball, '-C', folder]);
   installed = join(folder, 'package');
   await symlink(join(ROOT, 'node_modules'), join(installed, 'node_modules'));
 });
-after(() => rm(folder, { recursive: true }));
+after(async () => {
+  await removeHome(join(folder, 'empty', 'demo', 'archive'));
+  await rm(folder, { recursive: true });
+});
 
 test('the package holds the built program and what it reads, no TypeScript, no test and no path of the machine that built it', async () => {
   for (const file of files) {

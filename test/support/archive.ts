@@ -7,7 +7,7 @@ import pg from 'pg';
 import type { Environment } from '../../src/config.ts';
 import { type Archive, openArchive, openHomeDatabase } from '../../src/context.ts';
 import { type Clock, systemClock } from '../../src/core/clock.ts';
-import { stopEmbedded } from '../../src/db/embedded.ts';
+import { removeEmbedded } from '../../src/db/embedded.ts';
 import { collect, verify } from '../../src/operations.ts';
 import { initArchive } from '../../src/setup.ts';
 import type { FakePlatform } from './appview.ts';
@@ -65,14 +65,7 @@ export function reopened(home: string, clock: Clock): Promise<Archive> {
 
 /** Removes a home, and the database that root's server keeps elsewhere for one that it cannot reach. */
 export async function removeHome(home: string): Promise<void> {
-  await stopEmbedded(home);
-  const place = await readFile(join(home, 'postgres', 'location.json'), 'utf8').catch(
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return null;
-      throw error;
-    },
-  );
-  if (place !== null) await rm((JSON.parse(place) as { folder: string }).folder, { recursive: true });
+  await removeEmbedded(home);
   await rm(home, { recursive: true, force: true });
 }
 

@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { stopEmbedded } from '../../../src/db/embedded.ts';
 import { FakePlatform } from '../../support/appview.ts';
+import { removeHome } from '../../support/archive.ts';
 import { muniment } from '../../support/command.ts';
 
 const PROGRAM = join(import.meta.dirname, '..', '..', '..', 'src', 'main.ts');
@@ -27,8 +27,8 @@ test('an archive is backed up, lost, and restored on the command line, though th
     string,
   ];
   t.after(async () => {
-    await stopEmbedded(home);
-    await stopEmbedded(again);
+    await removeHome(home);
+    await removeHome(again);
     await rm(folder, { recursive: true });
   });
   await using platform = await FakePlatform.start();
@@ -74,8 +74,7 @@ test('an archive is backed up, lost, and restored on the command line, though th
   );
   await run(0, '--home', home, 'ledger', 'publish', log);
   const { entries } = await json(0, '--home', home, 'status');
-  await stopEmbedded(home);
-  await rm(home, { recursive: true });
+  await removeHome(home);
 
   const restore = ['restore', backup, '--passphrase', REFERENCE, '--published', log];
   await run(4, '--home', again, 'restore', backup, '--passphrase', REFERENCE);
