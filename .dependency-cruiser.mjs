@@ -38,7 +38,7 @@ export default {
       name: 'the-format-and-its-verifier-know-core-only',
       severity: 'error',
       from: {
-        path: '^src/ledger/(entry|tree|note|tiles|receipt|disclosure|documents|projection|chain|verify)\\.js$',
+        path: '^src/ledger/(entry|tree|note|tiles|receipt|disclosure|documents|projection|chain|verify|verify/[a-z]+)\\.js$',
       },
       to: { path: '^src/(?!core/|ledger/)' },
     },

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { sql } from 'kysely';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
 import { storedVersions } from '../db/payload-versions.ts';
-import type { ArchiveReader, CoveredPayload, RowWithSeq } from './verify.ts';
+import type { ArchiveReader, CoveredPayload, RowWithSeq } from './verify/contract.ts';
 
 const ENTRIES_PER_BATCH = 1000;
 
