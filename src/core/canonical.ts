@@ -28,3 +28,13 @@ export function canonicalBytes(value: Json): Buffer {
   if (!text.isWellFormed()) throw new TypeError('a lone surrogate has no UTF-8 and so no canonical JSON');
   return Buffer.from(text, 'utf8');
 }
+
+/** @returns the value of JSON text, or undefined for bytes that hold none: for bytes that somebody else may have written */
+export function parsedJson(bytes: Uint8Array): Json | undefined {
+  try {
+    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')) as Json;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

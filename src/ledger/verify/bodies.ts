@@ -1,6 +1,7 @@
 // Bodies held against the entries that commit to them, and the restores that may account for those that are missing.
 
 import { z } from 'zod';
+import { parsedJson } from '../../core/canonical.ts';
 import { bodyCommitment } from '../../core/digest.ts';
 import type { Problem } from '../chain.ts';
 import type { Entry } from '../entry.ts';
@@ -111,11 +112,6 @@ function isMissing({ problem }: Bodiless): boolean {
 
 /** @returns what the body of a restore counts; null where it counts nothing, as one that no restore of ours wrote */
 function lostBodiesOf(body: Buffer): number | null {
-  try {
-    const parsed = restoreBody.safeParse(JSON.parse(body.toString('utf8')));
-    return parsed.success ? parsed.data.lostBodies : null;
-  } catch (error) {
-    if (error instanceof SyntaxError) return null;
-    throw error;
-  }
+  const parsed = restoreBody.safeParse(parsedJson(body));
+  return parsed.success ? parsed.data.lostBodies : null;
 }

@@ -1,11 +1,16 @@
 // Destructions: by an intent that named the payload before, and truly gone from the store.
 
+import { z } from 'zod';
+import { parsedJson } from '../../core/canonical.ts';
 import { bodyCommitment } from '../../core/digest.ts';
 import { MunimentError, ObjectNotFoundError, VerificationError } from '../../core/errors.ts';
 import { decodeEntry, type Entry } from '../entry.ts';
 import type { Bodies } from './bodies.ts';
 import type { ArchiveReader } from './contract.ts';
 import type { Findings } from './findings.ts';
+
+/** What is read of an intent's body. */
+const intentBody = z.object({ records: z.array(z.object({ payloads: z.array(z.string()) })) });
 
 interface Intent {
   readonly seq: number;
@@ -82,8 +87,10 @@ export class DestructionCheck {
         decoded.entry.type === 'sealed' &&
         decoded.entry.body === bodyCommitment(row.salt as Buffer, body)
       ) {
-        const { records } = JSON.parse(body.toString('utf8')) as { records: { payloads: string[] }[] };
-        for (const listed of records) for (const payload of listed.payloads) payloads.add(payload);
+        // A body of another shape lists nothing: no intent of ours.
+        const { data } = intentBody.safeParse(parsedJson(body));
+        for (const listed of data?.records ?? [])
+          for (const payload of listed.payloads) payloads.add(payload);
       }
     }
     this.#last = { seq, payloads, bodiless };

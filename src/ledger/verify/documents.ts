@@ -1,6 +1,6 @@
 // What the document or report of an entry says: whether it is of its shape and is that entry's, and the payloads that it names in turn.
 
-import type { Json } from '../../core/canonical.ts';
+import { type Json, parsedJson } from '../../core/canonical.ts';
 import { disclosureTree } from '../disclosure.ts';
 import {
   type ObservationDocument,
@@ -54,7 +54,14 @@ export class DocumentCheck {
   }
 
   async #checkReport(entry: Finished, read: Read): Promise<Told> {
-    const { state, quarantined } = await read(entry.report, REPORT);
+    const { state, quarantined, misshapen } = await read(entry.report, REPORT);
+    if (misshapen)
+      this.#findings.problem(
+        'document-differs',
+        entry.seq,
+        null,
+        'a line of the run report is not of the shape that FORMAT.md gives',
+      );
     for (const { commitment } of quarantined) await read(commitment, QUARANTINE);
     return { document: undefined, seed: undefined, quarantined, whole: state === 'intact' };
   }
@@ -102,7 +109,7 @@ export class DocumentCheck {
     bytes: Buffer,
     { seq, record }: Captured | Observed,
   ): unknown {
-    const parsed = schema.safeParse(JSON.parse(bytes.toString('utf8')));
+    const parsed = schema.safeParse(parsedJson(bytes));
     if (parsed.success) return parsed.data;
     this.#findings.problem(
       'document-differs',

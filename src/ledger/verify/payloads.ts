@@ -2,8 +2,10 @@
 
 import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { parsedJson } from '../../core/canonical.ts';
 import { payloadCommitment } from '../../core/digest.ts';
 import { MunimentError, ObjectNotFoundError, VerificationError } from '../../core/errors.ts';
+import { runReportLine } from '../documents.ts';
 import { archiveMark, decodeEntry, type Entry } from '../entry.ts';
 import type { PayloadFacts } from '../projection.ts';
 import type { ArchiveReader } from './contract.ts';
@@ -27,6 +29,8 @@ export interface ReadPayload {
   readonly bytes: Buffer | null;
   /** Lines of a report that name quarantined payloads. */
   readonly quarantined: { commitment: string; length: number; sha256: string }[];
+  /** A line of a report is none. */
+  readonly misshapen: boolean;
 }
 
 export class PayloadCheck {
@@ -52,7 +56,7 @@ export class PayloadCheck {
     entry: Entry,
   ): Promise<ReadPayload> {
     const { seq } = entry;
-    const nothing = { facts: null, metadata: null, bytes: null, quarantined: [] };
+    const nothing = { facts: null, metadata: null, bytes: null, quarantined: [], misshapen: false };
     const destruction = destroyed.get(commitment);
     if (destruction !== undefined && !(await this.#isDestruction(destruction, commitment))) {
       this.#findings.problem(
@@ -83,8 +87,8 @@ export class PayloadCheck {
         }
         // The bytes are those committed to, so rows are compared all the same: with what the document says, not with the object.
         const facts = { ...read.facts, contentType: description.contentType };
-        const { metadata, bytes, quarantined } = read;
-        return { state: 'intact', facts, metadata, bytes, quarantined };
+        const { metadata, bytes, quarantined, misshapen } = read;
+        return { state: 'intact', facts, metadata, bytes, quarantined, misshapen };
       }
     } catch (error) {
       if (error instanceof ObjectNotFoundError) {
@@ -121,7 +125,7 @@ export class PayloadCheck {
   async #object(commitment: string, description: Description) {
     const object = await this.#reader.object(commitment);
     const { metadata, contentType } = object;
-    const { digest, length, bytes, quarantined } = await consume(
+    const { digest, length, bytes, quarantined, misshapen } = await consume(
       object.body,
       description === DOCUMENT || description === OBSERVATION,
       description === REPORT,
@@ -135,6 +139,7 @@ export class PayloadCheck {
       contentType,
       bytes,
       quarantined,
+      misshapen,
     };
   }
 
@@ -209,10 +214,12 @@ async function consume(
   length: number;
   bytes: Buffer | null;
   quarantined: ReadPayload['quarantined'];
+  misshapen: boolean;
 }> {
   const hash: Hash = createHash('sha256');
   const chunks: Buffer[] = [];
   const quarantined: ReadPayload['quarantined'] = [];
+  let misshapen = false;
   let length = 0;
   let rest = '';
   for await (const chunk of body as AsyncIterable<Buffer>) {
@@ -223,14 +230,10 @@ async function consume(
       const lines = (rest + chunk.toString('latin1')).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
-        if (line.startsWith('{"quarantine":'))
-          quarantined.push(
-            (
-              JSON.parse(Buffer.from(line, 'latin1').toString('utf8')) as {
-                quarantine: { commitment: string; length: number; sha256: string };
-              }
-            ).quarantine,
-          );
+        if (!line.startsWith('{"quarantine":')) continue;
+        const said = runReportLine.safeParse(parsedJson(Buffer.from(line, 'latin1')));
+        if (said.success && 'quarantine' in said.data) quarantined.push(said.data.quarantine);
+        else misshapen = true;
       }
     }
   }
@@ -239,6 +242,7 @@ async function consume(
     length,
     bytes: keep && length <= DOCUMENT_LIMIT ? Buffer.concat(chunks) : null,
     quarantined,
+    misshapen,
   };
 }
 

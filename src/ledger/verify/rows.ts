@@ -1,5 +1,6 @@
 // Rows held against what their entry and its document stand for.
 
+import { parsedJson } from '../../core/canonical.ts';
 import type { Entry } from '../entry.ts';
 import { ERASED_COLUMNS, PROJECTED_TABLES, type ProjectedTable, type Row } from '../projection.ts';
 import type { RowWithSeq } from './contract.ts';
@@ -21,7 +22,8 @@ export class RowCheck {
       entry?.type === 'account.changed' ? 'accounts' : entry?.type === 'source.changed' ? 'sources' : null;
     const row = table === null ? undefined : rowsOf(table)[0];
     if (row === undefined) return;
-    const named = JSON.parse(body.toString('utf8')) as Record<string, unknown>;
+    // Of a body that is no object, every column differs.
+    const named = Object(parsedJson(body)) as Record<string, unknown>;
     for (const column of table === 'accounts' ? ['id', 'name', 'roles'] : ['id', 'name', 'platform']) {
       if (cellText(row[column]) !== cellText(named[column])) {
         this.#findings.problem('row-differs', seq, null, `${table}.${column} is not what entry ${seq} says`);
