@@ -236,8 +236,11 @@ export class FaultProxy implements AsyncDisposable {
       headers,
       agent: false,
     });
+    // A server may refuse before it has read the whole body, and close: what was answered counts.
+    const response = once(forwarded, 'response');
+    forwarded.on('error', () => undefined);
     forwarded.end(body);
-    const [answered] = (await once(forwarded, 'response')) as [IncomingMessage];
+    const [answered] = (await response) as [IncomingMessage];
     return {
       status: answered.statusCode as number,
       headers: answered.headers,
