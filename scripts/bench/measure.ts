@@ -18,7 +18,8 @@ export interface Measurement {
   readonly limit: Figure;
   /** Median over the rounds of ours divided by limit. */
   readonly ratio: number;
-  readonly aim: number;
+  /** Null: the ratio is only told. */
+  readonly aim: number | null;
   /** Sentences on the conditions: sizes, rows per commit, indexes, processes. */
   readonly conditions: readonly string[];
 }
@@ -87,7 +88,7 @@ export function tell(measurement: Measurement): string {
     name,
     `  ours   ${figure(ours)}`,
     `  limit  ${figure(limit)}`,
-    `  ratio  ${ratio.toFixed(2).padStart(10)} (aim: at least ${aim})${ratio < aim ? '  BELOW ITS AIM' : ''}`,
+    `  ratio  ${ratio.toFixed(2).padStart(10)} ${aim === null ? '(no aim)' : `(aim: at least ${aim})${ratio < aim ? '  BELOW ITS AIM' : ''}`}`,
     ...conditions.map((sentence) => `  ${sentence}`),
   ].join('\n');
 }
