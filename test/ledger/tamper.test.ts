@@ -193,6 +193,53 @@ describe('an archive that was tampered with', () => {
     }
   });
 
+  test('an altered slice is noticed and every payload counted, also while the document that names it is gone or altered', async () => {
+    const objectOf = (commitment: string) =>
+      join(made.home, 'payloads', 'objects', commitment.slice(0, 2), commitment);
+    const rows = await made.archive.database.db
+      .selectFrom('payloads')
+      .select(['commitment', 'role', 'seq'])
+      .execute();
+    const slice = rows.find(({ role }) => role === 'slice') as (typeof rows)[number];
+    const document = rows.find(({ role, seq }) => role === 'document' && seq === slice.seq);
+    const [ofSlice, ofDocument] = [objectOf(slice.commitment), objectOf(document?.commitment as string)];
+    const [whole, said] = [await readFile(ofSlice), await readFile(ofDocument)];
+    const flipped = (bytes: Buffer) => {
+      const altered = Buffer.from(bytes);
+      altered[altered.length - 2] = (altered[altered.length - 2] as number) ^ 1;
+      return altered;
+    };
+    for (const path of [ofSlice, ofDocument]) await chmod(path, 0o600);
+
+    await rename(ofDocument, `${ofDocument}.away`);
+    const alone = await verifyArchiveOf(made.archive);
+    await writeFile(ofSlice, flipped(whole));
+    const gone = await verifyArchiveOf(made.archive);
+    await rename(`${ofDocument}.away`, ofDocument);
+    await writeFile(ofDocument, flipped(said));
+    const both = await verifyArchiveOf(made.archive);
+    await writeFile(ofDocument, said);
+    await writeFile(ofSlice, whole);
+
+    const countsOf = ({ payloads: { intact, missing, altered } }: typeof gone) => [intact, missing, altered];
+    assert.deepEqual(countsOf(alone), [rows.length - 1, 1, 0]);
+    assert.deepEqual(
+      alone.problems.map(({ kind }) => kind),
+      ['payload-missing'],
+    );
+    assert.deepEqual(countsOf(gone), [rows.length - 2, 1, 1]);
+    assert.deepEqual(
+      gone.problems.map(({ kind, seq }) => ({ kind, seq })),
+      [
+        { kind: 'payload-missing', seq: slice.seq },
+        { kind: 'payload-altered', seq: slice.seq },
+      ],
+    );
+    assert.match(gone.problems[1]?.detail ?? '', new RegExp(slice.commitment));
+    assert.deepEqual(countsOf(both), [rows.length - 2, 0, 2]);
+    assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
+  });
+
   test('another content type, role or owner of a stored payload is noticed, in the object and in the row, and in both at once', async () => {
     const row = await made.archive.database.db
       .selectFrom('payloads')

@@ -32,7 +32,7 @@ type Finished = Extract<Entry, { type: 'run.finished' }>;
 /** An entry whose document, or report, says what it means. */
 export type DocumentedEntry = Captured | Observed | Finished;
 
-/** Reads a payload that the entry or its document names. */
+/** Reads a payload that the entry, its document or a row of it names. */
 export type Read = (commitment: string, description: Description) => Promise<ReadPayload>;
 
 export function isDocumented(entry: Entry): entry is DocumentedEntry {

@@ -88,6 +88,10 @@ export class EntryCheck {
     const { document, seed, quarantined, whole } = isDocumented(entry)
       ? await this.#documents.check(entry, read)
       : NO_DOCUMENT;
+    // What a lost document would have named is known from the rows alone: enough to hold the bytes against their commitments.
+    if (!whole)
+      for (const row of rowsOf('payloads'))
+        await read(String(row.commitment), { role: String(row.role), contentType: String(row.content_type) });
     if (entry.type === 'payload.destroyed') await this.#destructions.check(entry);
     if (whole && [...payloads.values()].every((p) => p.facts !== null)) {
       const expected = projectEntry(entry, {

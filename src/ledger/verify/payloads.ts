@@ -11,7 +11,7 @@ import type { PayloadFacts } from '../projection.ts';
 import type { ArchiveReader } from './contract.ts';
 import type { Findings } from './findings.ts';
 
-/** What entry and document say of a payload, and so its object must. */
+/** What entry and document (or the row, where the document is lost) say of a payload, and so its object must. */
 export interface Description {
   readonly role: string;
   readonly contentType: string;
@@ -45,7 +45,7 @@ export class PayloadCheck {
   }
 
   /**
-   * Reads a payload that an entry or its document names, and counts its state.
+   * Reads a payload that an entry, its document or a row of it names, and counts its state.
    * @param record whose payload it is. @param destroyed entries that are said to have destroyed payloads, by commitment
    */
   async read(
@@ -259,7 +259,7 @@ function descriptionFault(
     run: entry.type === 'run.finished' ? entry.run : undefined,
   };
   if (object.contentType !== description.contentType)
-    return `the content type ${object.contentType}, its document says ${description.contentType}`;
+    return `the content type ${object.contentType} instead of ${description.contentType}`;
   for (const [name, value] of Object.entries(wanted)) {
     // Objects from before archives marked theirs have no mark; it says whose an object is to a sweep, and proves nothing.
     if (name === 'archive' && object.metadata.archive === undefined) continue;
