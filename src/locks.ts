@@ -6,6 +6,7 @@ import { MunimentError } from './core/errors.ts';
 import {
   type OverdueLocks,
   overdueLocks,
+  type RenewalOptions,
   type RenewalOutcome,
   renewLocks,
 } from './disposition/lock-renewal.ts';
@@ -23,7 +24,7 @@ function horizonOf(archive: Archive): Temporal.Duration | null {
 /** Locks on what is due. @returns null where the store has no locks */
 export async function renewArchiveLocks(
   archive: Archive,
-  options: { signal: AbortSignal; onProgress?: (outcome: Readonly<RenewalOutcome>) => void },
+  options: RenewalOptions,
 ): Promise<RenewalOutcome | null> {
   const horizon = horizonOf(archive);
   await using keeper = openLockKeeper(archive.settings.store);

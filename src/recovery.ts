@@ -98,8 +98,13 @@ export interface Finished {
   readonly size: number;
 }
 
-/** Losses that an operator may accept: what is gone is gone. Anything else (altered, present after destruction …) is never accepted. */
-const LOSSES: ReadonlySet<string> = new Set(['payload-missing', 'row-missing', 'body-missing']);
+/** Losses that an operator may accept: what is gone is gone, and a lock that was shortened is put on again by renewal. Anything else (altered, present after destruction …) is never accepted. */
+const LOSSES: ReadonlySet<string> = new Set([
+  'payload-missing',
+  'row-missing',
+  'body-missing',
+  'lock-shortened',
+]);
 
 /**
  * Carries out destructions again, enters what was done, verifies everything, signs, and only then lets the archive serve.

@@ -40,6 +40,21 @@ export async function keepVersions(
     WHERE payload_versions.version IS DISTINCT FROM excluded.version`.execute(db);
 }
 
+/**
+ * Until when a store said that it locks a payload.
+ * @returns null where it never said so, and where that time has come: from then on no lock is due
+ */
+export async function standingLock(
+  db: Database | DatabaseTransaction,
+  store: string,
+  commitment: string,
+): Promise<Temporal.Instant | null> {
+  const { rows } = await sql<{ locked_until: string }>`
+    SELECT locked_until FROM payload_locks
+    WHERE commitment = ${commitment} AND store = ${store} AND locked_until > now()`.execute(db);
+  return rows[0] === undefined ? null : Temporal.Instant.from(rows[0].locked_until);
+}
+
 /** Notes until when a store said that it locks payloads; a later end counts. */
 export async function keepLocks(
   db: Database | DatabaseTransaction,

@@ -21,7 +21,7 @@ export interface RenewalContext {
 }
 
 export interface RenewalOutcome {
-  /** Payloads whose lock ends before half of the horizon, or is not known. */
+  /** Payloads whose lock ends before half of the horizon, or is not known; every payload, where all were asked for. */
   due: number;
   extended: number;
   /** Retention has run: their locks end by themselves. */
@@ -72,11 +72,18 @@ interface DuePayload {
   readonly locked_until: string | null;
 }
 
+export interface RenewalOptions {
+  readonly signal: AbortSignal;
+  /** Also what is not due: the store is asked for every lock, so that one is found that somebody shortened. */
+  readonly all?: boolean;
+  readonly onProgress?: (outcome: Readonly<RenewalOutcome>) => void;
+}
+
 /** Renews what is due at `now`. A payload that fails does not keep the others from it. */
 export async function renewLocks(
   context: RenewalContext,
   inputs: DecisionInputs & { readonly now: Temporal.Instant },
-  options: { signal: AbortSignal; onProgress?: (outcome: Readonly<RenewalOutcome>) => void },
+  options: RenewalOptions,
 ): Promise<RenewalOutcome> {
   const outcome: RenewalOutcome = {
     due: 0,
@@ -105,13 +112,13 @@ export async function renewLocks(
     aims.set(record, aim);
     return aim;
   };
-  for await (const page of duePayloads(context, now)) {
+  for await (const page of duePayloads(context, now, options.all ?? false)) {
     aims.clear();
     const queue = page[Symbol.iterator]();
     const workers = Array.from({ length: Math.min(CONCURRENCY, page.length) }, async () => {
       for (const payload of queue) {
         if (options.signal.aborted) break;
-        await renewOne(context, payload, now, await aimOf(payload.record), outcome);
+        await renewOne(context, payload, now, await aimOf(payload.record), outcome, options.all ?? false);
       }
     });
     for (const result of await Promise.allSettled(workers))
@@ -135,6 +142,7 @@ function renewalDate(now: Temporal.Instant, horizon: Temporal.Duration): Tempora
 async function* duePayloads(
   { db, store, horizon }: RenewalContext,
   now: Temporal.Instant,
+  all: boolean,
 ): AsyncGenerator<DuePayload[]> {
   const before = instantText(renewalDate(now, horizon));
   for (const owner of ['record_id', 'run_id'] as const) {
@@ -144,7 +152,7 @@ async function* duePayloads(
         SELECT p.commitment, p.record_id AS record, p.${sql.ref(owner)} AS owner, l.locked_until
         FROM payloads AS p
         LEFT JOIN payload_locks AS l ON l.commitment = p.commitment AND l.store = ${store}
-        WHERE p.salt IS NOT NULL AND (l.locked_until IS NULL OR l.locked_until < ${before})
+        WHERE p.salt IS NOT NULL AND (${all} OR l.locked_until IS NULL OR l.locked_until < ${before})
           AND (p.${sql.ref(owner)}, p.commitment) > (${after.owner}, ${after.commitment})
         ORDER BY p.${sql.ref(owner)}, p.commitment LIMIT ${PAYLOADS_PER_PAGE}`.execute(db);
       const last = rows.at(-1);
@@ -179,12 +187,14 @@ async function renewOne(
   now: Temporal.Instant,
   aim: LockAim,
   outcome: RenewalOutcome,
+  ask: boolean,
 ): Promise<void> {
   const { commitment, version } = payload;
   const known = payload.locked_until === null ? null : Temporal.Instant.from(payload.locked_until);
   outcome.due += 1;
   // Also what policy lets go is locked to its last day; from then on there is nothing to do but to remember it.
-  if (aim.mayLapse && known !== null && Temporal.Instant.compare(aim.until, known) <= 0) {
+  const lets = aim.mayLapse && known !== null && Temporal.Instant.compare(aim.until, known) <= 0;
+  if (lets && !ask) {
     outcome.lapsing += 1;
     await remember(db, store, commitment, known, true);
     return;
@@ -194,7 +204,9 @@ async function renewOne(
     const state = past
       ? await keeper.read(commitment, version)
       : await keeper.extend(commitment, version, aim.until);
-    if (past) outcome.lapsing += 1;
+    const asKnown =
+      known !== null && state.until !== null && Temporal.Instant.compare(known, state.until) <= 0;
+    if (past || (lets && asKnown)) outcome.lapsing += 1;
     else outcome.extended += 1;
     if (keeper.mode === 'COMPLIANCE' && state.mode === 'GOVERNANCE') outcome.weaker += 1;
     await remember(db, store, commitment, state.until ?? now, aim.mayLapse);

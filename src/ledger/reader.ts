@@ -3,22 +3,30 @@
 
 import type { Readable } from 'node:stream';
 import { sql } from 'kysely';
+import { MunimentError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
-import { storedVersions } from '../db/payload-versions.ts';
-import type { ArchiveReader, CoveredPayload, RowWithSeq } from './verify/contract.ts';
+import { standingLock, storedVersions } from '../db/payload-versions.ts';
+import type { ArchiveReader, ComparedLock, CoveredPayload, RowWithSeq } from './verify/contract.ts';
 
 const ENTRIES_PER_BATCH = 1000;
 
 /** The right to read objects, as this room needs it. */
 export interface ObjectSource {
   readonly identity: string;
+  readonly lock: string;
   get(
     key: string,
     version?: string | null,
   ): Promise<{
-    object: { contentType: string; length: number; metadata: Readonly<Record<string, string>> };
+    object: {
+      contentType: string;
+      length: number;
+      metadata: Readonly<Record<string, string>>;
+      lockedUntil: Temporal.Instant | null;
+    };
     body: Readable;
   }>;
+  lockedUntil(key: string, version: string | null): Promise<Temporal.Instant | null>;
   covered(): AsyncIterable<{ key: string; hidden: boolean; later: readonly string[] }>;
 }
 
@@ -132,8 +140,28 @@ class DatabaseReader implements ArchiveReader {
 
   async object(commitment: string, version?: string) {
     const versions = await storedVersions(this.#tx, this.#store.identity, [commitment]);
-    const { object, body } = await this.#store.get(commitment, version ?? versions.get(commitment) ?? null);
-    return { contentType: object.contentType, length: object.length, metadata: object.metadata, body };
+    const recorded = versions.get(commitment) ?? null;
+    const { object, body } = await this.#store.get(commitment, version ?? recorded);
+    const { contentType, length, metadata, lockedUntil } = object;
+    const lock = version === undefined ? await this.#lock(commitment, recorded, lockedUntil) : null;
+    return { contentType, length, metadata, body, lock };
+  }
+
+  /** @param told what came with the object: null also where the credentials may not see its lock */
+  async #lock(
+    commitment: string,
+    version: string | null,
+    told: Temporal.Instant | null,
+  ): Promise<ComparedLock | null> {
+    if (this.#store.lock === 'none') return null;
+    const recorded = await standingLock(this.#tx, this.#store.identity, commitment);
+    if (recorded === null) return null;
+    try {
+      return { recorded, real: told ?? (await this.#store.lockedUntil(commitment, version)) };
+    } catch (error) {
+      if (error instanceof MunimentError) return null; // whoever may not see locks can say nothing of them
+      throw error;
+    }
   }
 
   async *covered(): AsyncIterable<CoveredPayload> {

@@ -102,6 +102,10 @@ class DirectoryStore implements ObjectStore {
     return { object: file.object, body: file.stream() };
   }
 
+  async lockedUntil(key: ObjectKey): Promise<Temporal.Instant | null> {
+    return (await this.head(key)).lockedUntil;
+  }
+
   async *list(): AsyncGenerator<ListedObject> {
     if (this.#create) this.#prepare();
     try {

@@ -39,6 +39,39 @@ export function lockStateOf(
   };
 }
 
+/**
+ * The lock of one version, as the service says when it is asked.
+ * @param version the recorded one, or null for the first. @throws ObjectNotFoundError; ServiceError where the credentials may not see it
+ */
+export async function readLock(
+  bucket: S3Bucket,
+  key: ObjectKey,
+  version: string | null,
+): Promise<{ version: string; state: LockState }> {
+  const found = await bucket.head(key, version);
+  const state = lockStateOf(found.answer);
+  if (state.until === null) await mustBeUnlocked(bucket, key, found.version);
+  return { version: found.version, state };
+}
+
+/** HEAD leaves a lock out when the credentials may not see it: only a direct question tells that from none. */
+async function mustBeUnlocked(bucket: S3Bucket, key: ObjectKey, version: string): Promise<void> {
+  try {
+    await bucket.client.send(new GetObjectRetentionCommand(bucket.address(key, version)));
+  } catch (error) {
+    if (
+      isNamed(
+        error,
+        'NoSuchObjectLockConfiguration',
+        'ObjectLockConfigurationNotFoundError',
+        'InvalidRequest',
+      )
+    )
+      return;
+    throw bucket.trouble(error, `could not read the lock of object ${key}`);
+  }
+}
+
 /** Services keep whole seconds: rounded up, so that what is asked for is what they say. */
 export function wholeSecond(instant: Temporal.Instant): Temporal.Instant {
   return instant.round({ smallestUnit: 'second', roundingMode: 'ceil' });
@@ -55,13 +88,13 @@ export class S3LockKeeper implements LockKeeper {
 
   async read(key: ObjectKey, version: string | null): Promise<LockState> {
     checkKey(key);
-    return (await this.#read(key, version)).state;
+    return (await readLock(this.#bucket, key, version)).state;
   }
 
   async extend(key: ObjectKey, version: string | null, until: Temporal.Instant): Promise<LockState> {
     checkKey(key);
     const wanted = wholeSecond(until);
-    const before = await this.#read(key, version);
+    const before = await readLock(this.#bucket, key, version);
     // A service that does not enforce the rule would shorten: it is never asked to.
     if (reaches(before.state, wanted)) return before.state;
     const Retention = {
@@ -73,7 +106,7 @@ export class S3LockKeeper implements LockKeeper {
         new PutObjectRetentionCommand({ ...this.#bucket.address(key, before.version), Retention }),
       ),
     );
-    const { state } = await this.#read(key, before.version);
+    const { state } = await readLock(this.#bucket, key, before.version);
     if (reaches(state, wanted)) return state;
     throw new ServiceError(
       `${this.#bucket.location}: object ${key} is locked until ${state.until ?? 'no date'} after the service confirmed ${wanted}`,
@@ -83,7 +116,7 @@ export class S3LockKeeper implements LockKeeper {
 
   async setHold(key: ObjectKey, version: string | null, held: boolean): Promise<LockState> {
     checkKey(key);
-    const before = await this.#read(key, version);
+    const before = await readLock(this.#bucket, key, version);
     if (before.state.held === held) return before.state;
     const LegalHold = { Status: held ? ('ON' as const) : ('OFF' as const) };
     await this.#change(key, `could not ${held ? 'put a legal hold on' : 'take the legal hold off'}`, () =>
@@ -91,7 +124,7 @@ export class S3LockKeeper implements LockKeeper {
         new PutObjectLegalHoldCommand({ ...this.#bucket.address(key, before.version), LegalHold }),
       ),
     );
-    const { state } = await this.#read(key, before.version);
+    const { state } = await readLock(this.#bucket, key, before.version);
     if (state.held === held) return state;
     throw new ServiceError(
       `${this.#bucket.location}: the legal hold on object ${key} is ${state.held ? 'still' : 'not'} there after the service confirmed it`,
@@ -101,31 +134,6 @@ export class S3LockKeeper implements LockKeeper {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#bucket.client.destroy();
-  }
-
-  async #read(key: ObjectKey, version: string | null): Promise<{ version: string; state: LockState }> {
-    const found = await this.#bucket.head(key, version);
-    const state = lockStateOf(found.answer);
-    if (state.until === null) await this.#mustBeUnlocked(key, found.version);
-    return { version: found.version, state };
-  }
-
-  /** HEAD leaves a lock out when the credentials may not see it: only a direct question tells that from none. */
-  async #mustBeUnlocked(key: ObjectKey, version: string): Promise<void> {
-    try {
-      await this.#bucket.client.send(new GetObjectRetentionCommand(this.#bucket.address(key, version)));
-    } catch (error) {
-      if (
-        isNamed(
-          error,
-          'NoSuchObjectLockConfiguration',
-          'ObjectLockConfigurationNotFoundError',
-          'InvalidRequest',
-        )
-      )
-        return;
-      throw this.#bucket.trouble(error, `could not read the lock of object ${key}`);
-    }
   }
 
   async #change(key: ObjectKey, what: string, send: () => Promise<unknown>): Promise<void> {

@@ -58,10 +58,17 @@ export interface CoveredObject {
 export interface ObjectReader {
   /** Tells this store from every other: version ids are kept under it. No secret in it, but hardly for people (`location` is). */
   readonly identity: string;
+  /** What the store enforces by itself, as far as its configuration says; printed in bundles. */
+  readonly lock: 'none' | LockMode;
   /** @throws ObjectNotFoundError */
   head(key: ObjectKey, version?: string | null): Promise<StoredObject>;
   /** @throws ObjectNotFoundError. The caller must consume or destroy `body`. */
   get(key: ObjectKey, version?: string | null): Promise<{ object: StoredObject; body: Readable }>;
+  /**
+   * Until when the store itself refuses to remove an object, or null. Null is positive, other than with `get` and `head`:
+   * what they answer leaves a lock out that the credentials may not see. @throws ObjectNotFoundError; ServiceError when it cannot be learned
+   */
+  lockedUntil(key: ObjectKey, version?: string | null): Promise<Temporal.Instant | null>;
   list(): AsyncIterable<ListedObject>;
   /** Objects that something was put in front of, in ascending order. A store without versions has none. */
   covered(): AsyncIterable<CoveredObject>;
@@ -85,8 +92,6 @@ export interface ObjectWriter {
 export interface ObjectStore extends ObjectReader, ObjectWriter, AsyncDisposable {
   /** Where this store is, for people: a directory or an s3:// address. No secret in it. */
   readonly location: string;
-  /** What the store enforces by itself, as far as its configuration says; printed in bundles. */
-  readonly lock: 'none' | LockMode;
 }
 
 export type LockMode = 'GOVERNANCE' | 'COMPLIANCE';

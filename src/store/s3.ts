@@ -4,6 +4,7 @@
 import type { Readable } from 'node:stream';
 import { ObjectNotFoundError } from '../core/errors.ts';
 import { checkKey } from './description.ts';
+import { readLock } from './lock-keeper.ts';
 import {
   type CoveredObject,
   type ListedObject,
@@ -57,6 +58,11 @@ class S3Store implements ObjectStore {
     if (wanted === null) throw new ObjectNotFoundError(key);
     const { object, body } = await readVersion(this.#bucket, key, wanted);
     return { object, body };
+  }
+
+  async lockedUntil(key: ObjectKey, version: string | null = null): Promise<Temporal.Instant | null> {
+    checkKey(key);
+    return (await readLock(this.#bucket, key, version)).state.until;
   }
 
   async *list(): AsyncGenerator<ListedObject> {

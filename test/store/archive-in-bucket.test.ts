@@ -10,6 +10,7 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   PutObjectCommand,
+  PutObjectRetentionCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { systemClock } from '../../src/core/clock.ts';
@@ -173,6 +174,69 @@ if (endpoint === null) {
       for (const { VersionId } of [forged, twice])
         await client.send(new DeleteObjectCommand({ ...slice.current, VersionId: VersionId as string }));
       assert.deepEqual((await found()).problems, []);
+    });
+
+    test('a lock that was shortened by who may bypass it is told, so is an unlocked version, and renewal of all locks again', async () => {
+      const lock = (recorded: { Bucket: string; Key: string; VersionId: string }, seconds: number) => {
+        const end = systemClock.now().add({ seconds });
+        const Retention = { Mode: 'GOVERNANCE', RetainUntilDate: new Date(end.epochMilliseconds) } as const;
+        const asked = { ...recorded, Retention, BypassGovernanceRetention: true };
+        return client.send(new PutObjectRetentionCommand(asked));
+      };
+      const [charter, parade, library] = [
+        await sliceOf('charter'),
+        await sliceOf('parade'),
+        await sliceOf('library'),
+      ];
+      const locks = made.archive.database.db.updateTable('payload_locks');
+      const { locked_until } = await made.archive.database.db
+        .selectFrom('payload_locks')
+        .select('locked_until')
+        .where('commitment', '=', parade.commitment)
+        .executeTakeFirstOrThrow();
+      await lock(charter.recorded, 2);
+      await lock(parade.recorded, 2);
+      // The same bytes, put again without a lock, and the database made to name that version.
+      const whole = await client.send(new GetObjectCommand(library.recorded));
+      const unlocked = await client.send(
+        new PutObjectCommand({
+          ...library.current,
+          ContentType: whole.ContentType as string,
+          Body: (await whole.Body?.transformToByteArray()) as Uint8Array,
+          Metadata: whole.Metadata as Record<string, string>,
+        }),
+      );
+      const named = (version: string) =>
+        made.archive.database.db
+          .updateTable('payload_versions')
+          .set({ version })
+          .where('commitment', '=', library.commitment)
+          .execute();
+      await named(unlocked.VersionId as string);
+      const { ok, payloads, problems } = await found();
+      assert.equal(ok, false);
+      assert.deepEqual([payloads.intact, payloads.shortened], [9, 3]);
+      assert.deepEqual(
+        problems.map(({ kind, record }) => `${kind} ${record}`).sort(),
+        [charter, parade, library].map(({ record_id }) => `lock-shortened ${record_id}`).sort(),
+      );
+      const told = await muniment(['--home', made.home, 'verify']);
+      assert.equal(told.code, 3, told.stderr);
+      assert.match(told.stdout, /3 locked for less long than recorded/);
+      assert.match(told.stdout, /lock-shortened at entry \d+ \(record .* is locked until 2/);
+      assert.match(told.stdout, /is not locked, the store had said until 2/);
+      assert.match((await muniment(['--home', made.home, 'store', 'renew'])).stdout, /0 due/);
+      const renewed = await muniment(['--home', made.home, 'store', 'renew', '--all']);
+      assert.equal(renewed.code, 0, renewed.stderr);
+      // The document of the parade is locked beyond its retention; its slice up to it again.
+      assert.match(renewed.stdout, /9 due, 8 extended, 1 left to end/);
+      assert.deepEqual((await found()).problems, []);
+      // As it was, for what comes next.
+      await lock(parade.recorded, 90 * 86_400);
+      await locks.set({ locked_until }).where('commitment', '=', parade.commitment).execute();
+      await named(library.recorded.VersionId);
+      const again = { ...library.current, VersionId: unlocked.VersionId as string };
+      await client.send(new DeleteObjectCommand({ ...again, BypassGovernanceRetention: true }));
     });
 
     test('a version put in the place of a removed one is missing, however equal', async () => {

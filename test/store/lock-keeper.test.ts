@@ -57,13 +57,16 @@ if (endpoint === null) {
 
   test('an object that was put without a lock receives one', async (t) => {
     const { open } = await bucketFor(t, { locks: true });
-    const { version } = await open().store.put(keyOf(1), { bytes }, description);
+    const { store } = open();
+    const { version } = await store.put(keyOf(1), { bytes }, description);
     const { keeper } = open({ mode: 'GOVERNANCE', horizon: 'P90D' });
     assert.deepEqual(await keeper.read(keyOf(1), version), { mode: null, until: null, held: false });
+    assert.equal(await store.lockedUntil(keyOf(1), version), null);
     const until = inDays(5);
     const locked = await keeper.extend(keyOf(1), null, until);
     assert.equal(locked.mode, 'GOVERNANCE');
     assert.ok(locked.until?.equals(until));
+    assert.ok((await store.lockedUntil(keyOf(1), null))?.equals(until));
   });
 
   test('a stricter mode that stands stays, whatever the configuration says', async (t) => {

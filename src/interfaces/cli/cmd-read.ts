@@ -144,10 +144,12 @@ export function addReadCommands(program: Command, shell: Shell): void {
           unreadable,
           hidden,
           superseded,
+          shortened,
         } = result.payloads;
         const troubled = [
           ...(unreadable > 0 ? [`${unreadable} could not be read`] : []),
           ...(hidden > 0 ? [`${hidden} hidden by a delete marker`] : []),
+          ...(shortened > 0 ? [`${shortened} locked for less long than recorded`] : []),
           ...(superseded > 0 ? [`${superseded} with other bytes put in front`] : []),
         ];
         const lines = [

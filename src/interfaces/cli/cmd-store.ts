@@ -16,12 +16,14 @@ export function addStoreCommands(program: Command, shell: Shell): void {
   store
     .command('renew')
     .description('lock payloads on whose lock would end before half of the horizon (serve does it daily)')
-    .action(async () => {
+    .option('--all', 'ask the store for every lock, whatever is recorded: finds and mends what was shortened')
+    .action(async ({ all = false }: { all?: boolean }) => {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'store renew');
       const output = shell.output();
       const outcome = await renewArchiveLocks(archive, {
         signal: shell.signal,
+        all,
         onProgress: ({ extended, failed }) => output.progress(`${extended} extended, ${failed} failed`),
       });
       output.progress('');

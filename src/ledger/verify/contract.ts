@@ -38,9 +38,18 @@ export interface ArchiveReader {
     length: number;
     metadata: Readonly<Record<string, string>>;
     body: Readable;
+    /** Of the recorded version; null where no lock has to stand, or nothing can be learned of it. */
+    lock: ComparedLock | null;
   }>;
   /** Payloads that are not destroyed and in front of which something stands in the store. */
   covered(): AsyncIterable<CoveredPayload>;
+}
+
+/** Until when the store locks an object: as it said when that was recorded, and as it says now. */
+export interface ComparedLock {
+  readonly recorded: Temporal.Instant;
+  /** Null: not at all. */
+  readonly real: Temporal.Instant | null;
 }
 
 export interface CoveredPayload {
@@ -92,6 +101,8 @@ export interface VerifyResult {
     /** Intact, but a delete marker or a version of other bytes was put in front. */
     hidden: number;
     superseded: number;
+    /** In the store, but locked for less long than the store once said. */
+    shortened: number;
   };
   readonly problems: Problem[];
   /** Problems found beyond those listed. */

@@ -18,6 +18,7 @@ export class Findings {
     unreadable: 0,
     hidden: 0,
     superseded: 0,
+    shortened: 0,
   };
   readonly #onProblem: ((problem: Problem) => void) | undefined;
 

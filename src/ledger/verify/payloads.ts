@@ -8,7 +8,7 @@ import { MunimentError, ObjectNotFoundError, VerificationError } from '../../cor
 import { runReportLine } from '../documents.ts';
 import { archiveMark, decodeEntry, type Entry } from '../entry.ts';
 import type { PayloadFacts } from '../projection.ts';
-import type { ArchiveReader } from './contract.ts';
+import type { ArchiveReader, ComparedLock } from './contract.ts';
 import type { Findings } from './findings.ts';
 
 /** What entry and document (or the row, where the document is lost) say of a payload, and so its object must. */
@@ -73,6 +73,7 @@ export class PayloadCheck {
       let read = await this.#object(commitment, description);
       // Once more, before the store is blamed for what may have happened on the way.
       if (read.commitment !== commitment) read = await this.#object(commitment, description);
+      this.#compareLock(commitment, read.lock, seq, record);
       if (read.commitment === commitment) {
         const fault = descriptionFault(description, entry, read);
         if (fault === null) this.#findings.payloads.intact += 1;
@@ -124,7 +125,7 @@ export class PayloadCheck {
 
   async #object(commitment: string, description: Description) {
     const object = await this.#reader.object(commitment);
-    const { metadata, contentType } = object;
+    const { metadata, contentType, lock } = object;
     const { digest, length, bytes, quarantined, misshapen } = await consume(
       object.body,
       description === DOCUMENT || description === OBSERVATION,
@@ -137,10 +138,24 @@ export class PayloadCheck {
       facts,
       metadata,
       contentType,
+      lock,
       bytes,
       quarantined,
       misshapen,
     };
+  }
+
+  /** A lock only ever grows by us: a shorter one is the work of somebody who may bypass it. */
+  #compareLock(commitment: string, lock: ComparedLock | null, seq: number, record: string | null): void {
+    // To the second, which is what services keep.
+    if (lock === null || (lock.real !== null && secondOf(lock.real) >= secondOf(lock.recorded))) return;
+    this.#findings.payloads.shortened += 1;
+    this.#findings.problem(
+      'lock-shortened',
+      seq,
+      record,
+      `payload ${commitment} is ${lock.real === null ? 'not locked' : `locked until ${lock.real}`}, the store had said until ${lock.recorded}: \`muniment store renew --all\` locks it again`,
+    );
   }
 
   async #isDestruction(seq: number, commitment: string): Promise<boolean> {
@@ -200,6 +215,10 @@ export class PayloadCheck {
       throw error;
     }
   }
+}
+
+function secondOf({ epochMilliseconds }: Temporal.Instant): number {
+  return Math.floor(epochMilliseconds / 1000);
 }
 
 /** Documents up to this size are kept in memory; a larger one cannot be a document of ours. */

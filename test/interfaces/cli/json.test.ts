@@ -201,6 +201,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
         unreadable: z.literal(0),
         hidden: z.literal(0),
         superseded: z.literal(0),
+        shortened: z.literal(0),
       }),
       lostBodies: z.literal(0),
       problems,
