@@ -2,6 +2,7 @@
 // elsewhere (eraser.ts).
 
 import type { Clock } from '../core/clock.ts';
+import { ServiceError, ServiceLostError } from '../core/errors.ts';
 import type { StoreSettings } from '../core/settings.ts';
 import { openDirectoryStore } from './directory.ts';
 import { storeFolders } from './disk.ts';
@@ -16,7 +17,7 @@ export interface OpenStoreOptions {
   readonly create?: boolean;
 }
 
-/** @throws ServiceError when the directory of a directory store is not there (a disk that is not mounted). */
+/** @throws ServiceLostError when the directory of a directory store is not there (a disk that is not mounted). */
 export async function openStore(
   settings: StoreSettings,
   { clock, credentials, create = false }: OpenStoreOptions,
@@ -26,6 +27,12 @@ export async function openStore(
     const { openS3Store } = await import('./s3.ts');
     return openS3Store({ ...settings, clock, ...(credentials ? { credentials } : {}) });
   }
-  storeFolders(settings.path, { create, complete: create });
+  try {
+    storeFolders(settings.path, { create, complete: create });
+  } catch (error) {
+    if (create || !(error instanceof ServiceError)) throw error;
+    // An archive had its payloads here: nothing is known of them until the store is back.
+    throw new ServiceLostError(error.message, { cause: error, ...(error.hint ? { hint: error.hint } : {}) });
+  }
   return openDirectoryStore({ path: settings.path, clock });
 }

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -52,6 +52,20 @@ test('with the signing key of another archive every command says so, and nothing
     unsigned: number;
   };
   assert.deepEqual([verified.ok, verified.entries, verified.unsigned], [true, 3, 0]);
+});
+
+test('while the folder of the store is away, verify and collect say that it could not be asked, and end with 5', async () => {
+  const [one] = homes as [string, string];
+  const payloads = join(one, 'payloads');
+  await rename(payloads, `${payloads}.away`);
+  for (const command of ['verify', 'collect']) {
+    const ended = await muniment(['--home', one, '--json', command]);
+    assert.equal(ended.code, 5, ended.stderr);
+    assert.match(ended.stderr, /^muniment: there is no store in .*payloads.*\n.*is mounted.*\n$/);
+    assert.equal(JSON.parse(ended.stdout).error.exitCode, 5);
+  }
+  await rename(`${payloads}.away`, payloads);
+  assert.equal((await muniment(['--home', one, 'verify'])).code, 0);
 });
 
 test('a bundle that the disk does not take is told with what to do, and nothing of it stays', async () => {
