@@ -232,7 +232,7 @@ export async function placeSettings(
     if (!name.startsWith('policies/')) continue;
     const path = join(home, name);
     await mkdir(dirname(path), { recursive: true });
-    await placeOnce(path, (await fileOf(place, file)).toString('utf8'), 0o644);
+    await placeOnce(path, await fileOf(place, file), 0o644);
   }
   await placeOnce(paths.settings, text, 0o644);
 }
