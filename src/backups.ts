@@ -4,6 +4,7 @@
 import { type Manifest, type OpenedBackup, openBackup, requireSigned } from './backup/manifest.ts';
 import { type BackupPlace, openPlace, type PlaceOptions } from './backup/place.ts';
 import type { Sealing } from './backup/seal.ts';
+import { type LeftOut, settingsFiles } from './backup/settings.ts';
 import { takeBackup } from './backup/take.ts';
 import { type Archive, homePaths, SOFTWARE } from './context.ts';
 import type { Json } from './core/canonical.ts';
@@ -13,6 +14,7 @@ import { InputError } from './core/errors.ts';
 import type { Ledger } from './ledger/append.ts';
 import { sealedBody } from './ledger/entry.ts';
 import { signNote } from './ledger/note.ts';
+import { policyPaths } from './policy/load.ts';
 
 export const BACKUP_KIND = 'backup.made';
 
@@ -58,6 +60,8 @@ export interface BackedUp extends RegisteredBackup {
   readonly copied: number;
   readonly lacking: Manifest['payloads']['lacking'];
   readonly keys: boolean;
+  /** Of policies/: what a restore will not bring back. */
+  readonly leftOut: readonly LeftOut[];
 }
 
 export async function backUp(archive: Archive, options: BackUpOptions): Promise<BackedUp> {
@@ -68,6 +72,8 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
     });
   const paths = homePaths(settings.home);
   await using place = openPlace(options.address, placeOptions(settings.store, options, clock));
+  const policies = (await policyPaths(paths.policies)).map((path) => `policies/${path}`);
+  const { files, leftOut } = await settingsFiles(settings.home, ['muniment.yaml', ...policies]);
   const finished = await finishedBackup(archive, place);
   const taken =
     finished ??
@@ -78,7 +84,7 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
         software: SOFTWARE,
         home: settings.home,
         keys: paths.keys,
-        settings: [paths.settings, paths.policies],
+        settings: files,
         spool: paths.spool,
         pool: database.pool,
         store,
@@ -107,6 +113,7 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
     copied: manifest.payloads.by === 'copy' ? manifest.payloads.count - manifest.payloads.lacking.length : 0,
     lacking: manifest.payloads.lacking,
     keys: manifest.keys !== null,
+    leftOut,
   };
 }
 

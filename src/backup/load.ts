@@ -16,10 +16,10 @@ import type { Manifest, ManifestFile } from './manifest.ts';
 import { carryPayloads, fromLines, type ListedPayload } from './payloads.ts';
 import { type BackupPlace, readWhole } from './place.ts';
 import { type Unsealing, unseal } from './seal.ts';
+import { SETTINGS_LIMIT } from './settings.ts';
 import { checkFile, copyIn, damaged } from './tables.ts';
 
 const KEYS_LIMIT = 1024 * 1024;
-const SETTINGS_LIMIT = 16 * 1024 * 1024;
 
 export interface KeyFile {
   readonly name: string;
@@ -78,7 +78,8 @@ export function verifierKeyOf(files: readonly KeyFile[], origin: string): string
 export async function fileOf(
   place: BackupPlace,
   file: ManifestFile,
-  limit = SETTINGS_LIMIT,
+  // Before there was a limit at backup, larger ones were taken.
+  limit = Math.max(SETTINGS_LIMIT, file.bytes),
 ): Promise<Buffer> {
   const bytes = await readWhole(place, file.path, limit);
   if (bytes === null) throw damaged(place, file.path, 'it is missing');

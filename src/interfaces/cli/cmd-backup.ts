@@ -102,7 +102,7 @@ function addBackup(program: Command, shell: Shell): void {
   ${plural(made.tables, 'table')} with ${plural(made.rows, 'row')}; ${made.payloads === 'copy' ? `${plural(made.copied, 'payload')} copied` : 'payloads by reference: the bucket or folder they lie in is NOT in this backup'}
   keys: ${made.keys ? 'sealed' : 'NOT in this backup'}
   to be removed after ${made.expires}; entered as ${made.entry}
-${
+${made.leftOut.map(({ path, why }) => `  NOT in this backup: ${path} (${why})\n`).join('')}${
   made.lacking.length === 0
     ? 'Restore it once, elsewhere, to know that you can: muniment restore'
     : `INCOMPLETE: ${plural(made.lacking.length, 'payload')} could not be copied (${made.lacking[0]?.problem} in the archive itself). Run \`muniment verify\`.`
