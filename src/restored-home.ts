@@ -3,11 +3,11 @@
 
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { fileOf, type KeyFile, unsealKeys, verifierKeyOf } from './backup/load.ts';
 import { type Manifest, type OpenedBackup, openBackup, requireSigned } from './backup/manifest.ts';
-import { type BackupPlace, openPlace } from './backup/place.ts';
+import { type BackupPlace, openPlace, parseAddress } from './backup/place.ts';
 import type { Unsealing } from './backup/seal.ts';
 import { placeOptions } from './backups.ts';
 import { type Environment, readSettings } from './config.ts';
@@ -203,14 +203,13 @@ function storeOf(
   before: { provider?: string; lock?: unknown; region?: string; endpoint?: string } | undefined,
   request: RestoreRequest,
 ): object {
-  if (!address.startsWith('s3://')) return { provider: 'directory', path: resolve(address) };
-  const [, bucket = '', prefix = ''] = /^s3:\/\/([^/]+)\/?(.*?)\/*$/.exec(address) ?? [];
+  const at = parseAddress(address, 'payloads (--store)');
+  if ('folder' in at) return { provider: 'directory', path: at.folder };
   const region = request.region ?? before?.region;
   const endpoint = request.endpoint ?? before?.endpoint;
   return {
     provider: 's3',
-    bucket,
-    prefix: prefix === '' ? '' : `${prefix}/`,
+    ...at,
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined || endpoint === null ? {} : { endpoint }),
     lock: before?.provider === 's3' ? (before.lock ?? { mode: 'GOVERNANCE' }) : 'none',
