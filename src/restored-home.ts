@@ -69,7 +69,8 @@ export async function bringKeysBack(
     throw new InputError(`the backup is of ${opened.manifest.origin}, not of ${settings.archive.origin}`, {
       hint: 'Name a backup of this archive.',
     });
-  const files = await unsealKeys(place, opened.manifest, request.unsealing);
+  const otherwise = `Where a copy of keys/ was kept elsewhere, put its files into ${homePaths(settings.home).keys}.`;
+  const files = await unsealKeys(place, opened.manifest, request.unsealing, otherwise);
   const verifierKey = verifierKeyOf(files, opened.manifest.origin);
   requireSigned(opened, keyOf(request.key, verifierKey));
   const paths = homePaths(settings.home);

@@ -30,19 +30,20 @@ const keysShape = z.strictObject({
   files: z.array(z.strictObject({ name: z.string().regex(/^[a-z][a-z0-9.-]{0,63}$/), text: z.string() })),
 });
 
-/** @throws InputError when they do not open, or the backup has none */
+/** @param otherwise what else the caller can do, as a sentence. @throws InputError when they do not open, or the backup has none */
 export async function unsealKeys(
   place: BackupPlace,
   manifest: Manifest,
   unsealing: Unsealing | null,
+  otherwise: string,
 ): Promise<KeyFile[]> {
   if (manifest.keys === null)
     throw new InputError(`the backup in ${place.location} was made without keys`, {
-      hint: 'Name the folder of the copy of keys/ that was kept elsewhere: --keys DIR.',
+      hint: otherwise,
     });
   if (unsealing === null)
     throw new InputError('the keys in the backup are sealed, and nothing was given to open them', {
-      hint: 'Give --passphrase or --recovery-key, or a copy of keys/ that was kept elsewhere: --keys DIR.',
+      hint: `Give --passphrase or --recovery-key. ${otherwise}`,
     });
   const sealed = await fileOf(place, manifest.keys, KEYS_LIMIT);
   return keysShape.parse(JSON.parse((await unseal(sealed, unsealing)).toString('utf8'))).files;

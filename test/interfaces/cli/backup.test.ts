@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -97,6 +98,9 @@ test('an archive is backed up, lost, and restored on the command line, though th
     backups.map((one: { backup: string; expired: boolean }) => [one.backup, one.expired]),
     [[made.backup, false]],
   );
+  const unopened = await run(2, '--home', home, 'backup', 'keys', backup);
+  assert.match(unopened.stderr, /Give --passphrase or --recovery-key\. .*put its files into/);
+  assert.doesNotMatch(unopened.stderr, /--keys/);
   await run(0, '--home', home, 'ledger', 'publish', log);
   const { entries } = await json(0, '--home', home, 'status');
   await removeHome(home);
@@ -107,6 +111,17 @@ test('an archive is backed up, lost, and restored on the command line, though th
     assert.match(stderr, /is no place for payloads \(--store\)/);
     assert.equal(existsSync(again), false);
   }
+  const recovery = join(folder, 'recovery.pem');
+  await writeFile(
+    recovery,
+    generateKeyPairSync('x25519').privateKey.export({ format: 'pem', type: 'pkcs8' }),
+  );
+  const both = ['--passphrase', REFERENCE, '--recovery-key', recovery];
+  for (const command of [
+    ['restore', backup, '--nothing-later'],
+    ['backup', 'keys', backup],
+  ])
+    assert.match((await run(2, '--home', again, ...command, ...both)).stderr, /contradict each other/);
   const restore = ['restore', backup, '--passphrase', REFERENCE, '--published', log];
   await run(4, '--home', again, 'restore', backup, '--passphrase', REFERENCE);
   for (const wait of [1500, 3500]) {
