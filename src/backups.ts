@@ -1,9 +1,12 @@
 // Backups as the interfaces call them: make one of an opened archive, and list those that were made. Each is entered in the ledger under
 // seal, with the day on which it is to be removed, so that whoever certifies a destruction knows where copies may still lie.
 
+import { realpath } from 'node:fs/promises';
+import { basename, dirname, join, sep } from 'node:path';
 import { type Manifest, type OpenedBackup, openBackup, requireSigned } from './backup/manifest.ts';
-import { type BackupPlace, openPlace, type PlaceOptions } from './backup/place.ts';
+import { type BackupPlace, openPlace, type PlaceOptions, parseAddress } from './backup/place.ts';
 import type { Sealing } from './backup/seal.ts';
+import { type LeftOut, settingsFiles } from './backup/settings.ts';
 import { takeBackup } from './backup/take.ts';
 import { type Archive, homePaths, SOFTWARE } from './context.ts';
 import type { Json } from './core/canonical.ts';
@@ -13,6 +16,7 @@ import { InputError } from './core/errors.ts';
 import type { Ledger } from './ledger/append.ts';
 import { sealedBody } from './ledger/entry.ts';
 import { signNote } from './ledger/note.ts';
+import { policyPaths } from './policy/load.ts';
 
 export const BACKUP_KIND = 'backup.made';
 
@@ -58,6 +62,8 @@ export interface BackedUp extends RegisteredBackup {
   readonly copied: number;
   readonly lacking: Manifest['payloads']['lacking'];
   readonly keys: boolean;
+  /** Of policies/: what a restore will not bring back. */
+  readonly leftOut: readonly LeftOut[];
 }
 
 export async function backUp(archive: Archive, options: BackUpOptions): Promise<BackedUp> {
@@ -67,7 +73,10 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
       hint: 'Make the backup where keys/signing.key is.',
     });
   const paths = homePaths(settings.home);
+  await requireApart(options.address, settings);
   await using place = openPlace(options.address, placeOptions(settings.store, options, clock));
+  const policies = (await policyPaths(paths.policies)).map((path) => `policies/${path}`);
+  const { files, leftOut } = await settingsFiles(settings.home, ['muniment.yaml', ...policies]);
   const finished = await finishedBackup(archive, place);
   const taken =
     finished ??
@@ -78,7 +87,7 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
         software: SOFTWARE,
         home: settings.home,
         keys: paths.keys,
-        settings: [paths.settings, paths.policies],
+        settings: files,
         spool: paths.spool,
         pool: database.pool,
         store,
@@ -107,7 +116,39 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
     copied: manifest.payloads.by === 'copy' ? manifest.payloads.count - manifest.payloads.lacking.length : 0,
     lacking: manifest.payloads.lacking,
     keys: manifest.keys !== null,
+    leftOut,
   };
+}
+
+/** A backup that lies in what it is to save is lost with it, and one that holds the archive cannot be removed. @throws InputError */
+async function requireApart(address: string, { home, store }: Archive['settings']): Promise<void> {
+  const at = parseAddress(address, 'a backup');
+  if (!('folder' in at)) return;
+  const place = await realPath(at.folder);
+  for (const [what, folder] of [
+    ["the archive's home", home],
+    ["the archive's payloads", store.provider === 'directory' ? store.path : home],
+  ] as const) {
+    const own = await realPath(folder);
+    if (!isWithin(place, own) && !isWithin(own, place)) continue;
+    throw new InputError(`the place ${at.folder} is not apart from ${what} in ${folder}`, {
+      hint: 'What takes the archive must not take its backup: name a folder elsewhere, best on another disk.',
+    });
+  }
+}
+
+const isWithin = (path: string, folder: string): boolean =>
+  path === folder || path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
+
+/** Links resolved, as far as the path exists. */
+async function realPath(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error;
+    return join(await realPath(dirname(path)), basename(path));
+  }
 }
 
 /** A period of at least a day. @throws InputError */

@@ -83,18 +83,21 @@ export async function rebuildArchive(request: RebuildRequest, work: Work): Promi
   ).trim();
   const key = parseVerifierKey(verifierKey);
   await using stack = new AsyncDisposableStack();
+  // The embedded server's own secret is given to it anew at every start.
+  await placeOnce(paths.databaseSecret, `${randomBytes(24).toString('base64url')}\n`, 0o600);
+  const urls = stack.use(await openHomeDatabase(settings));
+  const database = stack.use(await openDatabase(urls.runtimeUrl));
+  await requireSchema(database, MIGRATIONS);
+  const former = await formerCall(request, paths.unfinished);
+  // Before anything is said of losses: of a healthy archive nothing is lost.
+  if (former === null) await requireNoLedger(database);
   const heads = await headsOf(request, verifierKey);
   const old =
     request.fromDatabase === null ? null : stack.use(await openDatabase(request.fromDatabase, { max: 2 }));
   const source = await sourceOf(request, old, key, heads);
   requireReached(source.size, heads);
 
-  // The embedded server's own secret is given to it anew at every start.
-  await placeOnce(paths.databaseSecret, `${randomBytes(24).toString('base64url')}\n`, 0o600);
-  const urls = stack.use(await openHomeDatabase(settings));
-  const database = stack.use(await openDatabase(urls.runtimeUrl));
-  await requireSchema(database, MIGRATIONS);
-  const unfinished = await claim(request, database, paths.unfinished, clock);
+  const unfinished = former ?? (await claim(request, paths.unfinished, clock));
   const store = stack.use(await openStore(settings.store, { clock }));
   const ledger = new Ledger({ db: database.db, origin, clock });
   if ((await readBeginning(database.db)) === null) await ledger.create();
@@ -176,27 +179,33 @@ async function sourceOf(
   return { ...source, digest: sha256Hex(longest.note), heads: [...heads] };
 }
 
-/** An empty database, or the one that an interrupted rebuild from the same source began to fill. */
-async function claim(
-  request: RebuildRequest,
-  database: DatabaseHandle,
-  path: string,
-  clock: Clock,
-): Promise<Unfinished> {
-  const from = request.published === null ? 'database' : 'published';
+const sourceName = (request: RebuildRequest): string =>
+  request.published === null ? 'database' : 'published';
+
+/** @returns what an interrupted rebuild from the same source left, or null. @throws InputError when another call was interrupted here */
+async function formerCall(request: RebuildRequest, path: string): Promise<Unfinished | null> {
   const text = await readOptional(path);
-  if (text !== null) {
-    const former = JSON.parse(text) as Partial<Unfinished>;
-    if (former.work === 'rebuild' && former.from === from) return former as Unfinished;
-    throw new InputError('another interrupted call has begun to make this archive', {
-      hint: 'Finish that one first, with the answers it was given.',
-    });
-  }
-  if ((await readBeginning(database.db)) !== null)
-    throw new RefusedError('the database of this home holds a ledger already', {
-      hint: 'Rebuild into an empty one: another database.url in muniment.yaml; for the embedded server, `muniment db stop`, then move postgres/ away (keep it).',
-    });
-  const unfinished: Unfinished = { work: 'rebuild', from, recovery: newId(clock.now()) };
+  if (text === null) return null;
+  const former = JSON.parse(text) as Partial<Unfinished>;
+  if (former.work === 'rebuild' && former.from === sourceName(request)) return former as Unfinished;
+  throw new InputError('another interrupted call has begun to make this archive', {
+    hint: 'Finish that one first, with the answers it was given.',
+  });
+}
+
+async function requireNoLedger(database: DatabaseHandle): Promise<void> {
+  if ((await readBeginning(database.db)) === null) return;
+  throw new RefusedError('the database of this home holds a ledger already', {
+    hint: 'Rebuild into an empty one: another database.url in muniment.yaml; for the embedded server, `muniment db stop`, then move postgres/ away (keep it).',
+  });
+}
+
+async function claim(request: RebuildRequest, path: string, clock: Clock): Promise<Unfinished> {
+  const unfinished: Unfinished = {
+    work: 'rebuild',
+    from: sourceName(request),
+    recovery: newId(clock.now()),
+  };
   await placeOnce(path, `${JSON.stringify(unfinished)}\n`, 0o600);
   return unfinished;
 }

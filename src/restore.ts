@@ -1,6 +1,7 @@
 // Makes an archive anew from a backup, in a home and a database that are empty. Nothing serves before everything is verified; an interrupted
 // restore is made again with the same answers and goes on.
 
+import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import {
   type KeyFile,
@@ -125,6 +126,7 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
   if (admin !== null) await migrate({ adminUrl: admin, runtimeUser, folder: MIGRATIONS });
   await requireSchema(database, MIGRATIONS);
   if (carries) await noteVersions(database, store.identity, versions);
+  await rm(versions, { force: true });
   await requireStoreInForce(database.db, store.identity);
 
   const ledger = new Ledger({ db: database.db, origin: manifest.origin, clock });
@@ -173,7 +175,9 @@ async function keysOf(
   place: BackupPlace,
   manifest: Manifest,
 ): Promise<readonly KeyFile[]> {
-  return request.keys === undefined ? unsealKeys(place, manifest, request.unsealing) : readKeys(request.keys);
+  if (request.keys !== undefined) return readKeys(request.keys);
+  const otherwise = 'Where a copy of keys/ was kept elsewhere, name its folder: --keys DIR.';
+  return unsealKeys(place, manifest, request.unsealing, otherwise);
 }
 
 /** Every signed head that is known of. @throws RefusedError when one is longer than what can be brought back, or none was looked for */

@@ -3,11 +3,11 @@
 
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { fileOf, type KeyFile, unsealKeys, verifierKeyOf } from './backup/load.ts';
 import { type Manifest, type OpenedBackup, openBackup, requireSigned } from './backup/manifest.ts';
-import { type BackupPlace, openPlace } from './backup/place.ts';
+import { type BackupPlace, openPlace, parseAddress } from './backup/place.ts';
 import type { Unsealing } from './backup/seal.ts';
 import { placeOptions } from './backups.ts';
 import { type Environment, readSettings } from './config.ts';
@@ -69,7 +69,8 @@ export async function bringKeysBack(
     throw new InputError(`the backup is of ${opened.manifest.origin}, not of ${settings.archive.origin}`, {
       hint: 'Name a backup of this archive.',
     });
-  const files = await unsealKeys(place, opened.manifest, request.unsealing);
+  const otherwise = `Where a copy of keys/ was kept elsewhere, put its files into ${homePaths(settings.home).keys}.`;
+  const files = await unsealKeys(place, opened.manifest, request.unsealing, otherwise);
   const verifierKey = verifierKeyOf(files, opened.manifest.origin);
   requireSigned(opened, keyOf(request.key, verifierKey));
   const paths = homePaths(settings.home);
@@ -203,14 +204,13 @@ function storeOf(
   before: { provider?: string; lock?: unknown; region?: string; endpoint?: string } | undefined,
   request: RestoreRequest,
 ): object {
-  if (!address.startsWith('s3://')) return { provider: 'directory', path: resolve(address) };
-  const [, bucket = '', prefix = ''] = /^s3:\/\/([^/]+)\/?(.*?)\/*$/.exec(address) ?? [];
+  const at = parseAddress(address, 'payloads (--store)');
+  if ('folder' in at) return { provider: 'directory', path: at.folder };
   const region = request.region ?? before?.region;
   const endpoint = request.endpoint ?? before?.endpoint;
   return {
     provider: 's3',
-    bucket,
-    prefix: prefix === '' ? '' : `${prefix}/`,
+    ...at,
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined || endpoint === null ? {} : { endpoint }),
     lock: before?.provider === 's3' ? (before.lock ?? { mode: 'GOVERNANCE' }) : 'none',
@@ -232,7 +232,7 @@ export async function placeSettings(
     if (!name.startsWith('policies/')) continue;
     const path = join(home, name);
     await mkdir(dirname(path), { recursive: true });
-    await placeOnce(path, (await fileOf(place, file)).toString('utf8'), 0o644);
+    await placeOnce(path, await fileOf(place, file), 0o644);
   }
   await placeOnce(paths.settings, text, 0o644);
 }

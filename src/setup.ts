@@ -213,10 +213,10 @@ export const isDraft = (path: string, name: string): boolean =>
   name.startsWith(`${basename(path)}.`) && DRAFT.test(name);
 
 /** Writes a file as a whole, durably, unless it stands: link(2) fails then, so whoever was first is kept. */
-export async function placeOnce(path: string, text: string, mode: number): Promise<void> {
+export async function placeOnce(path: string, content: string | Uint8Array, mode: number): Promise<void> {
   if (await isPresent(path)) return;
   const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
-  await writeFile(draft, text, { mode, flag: 'wx', flush: true });
+  await writeFile(draft, content, { mode, flag: 'wx', flush: true });
   try {
     await link(draft, path);
   } catch (error) {

@@ -16,10 +16,10 @@ import type { Manifest, ManifestFile } from './manifest.ts';
 import { carryPayloads, fromLines, type ListedPayload } from './payloads.ts';
 import { type BackupPlace, readWhole } from './place.ts';
 import { type Unsealing, unseal } from './seal.ts';
+import { SETTINGS_LIMIT } from './settings.ts';
 import { checkFile, copyIn, damaged } from './tables.ts';
 
 const KEYS_LIMIT = 1024 * 1024;
-const SETTINGS_LIMIT = 16 * 1024 * 1024;
 
 export interface KeyFile {
   readonly name: string;
@@ -30,19 +30,20 @@ const keysShape = z.strictObject({
   files: z.array(z.strictObject({ name: z.string().regex(/^[a-z][a-z0-9.-]{0,63}$/), text: z.string() })),
 });
 
-/** @throws InputError when they do not open, or the backup has none */
+/** @param otherwise what else the caller can do, as a sentence. @throws InputError when they do not open, or the backup has none */
 export async function unsealKeys(
   place: BackupPlace,
   manifest: Manifest,
   unsealing: Unsealing | null,
+  otherwise: string,
 ): Promise<KeyFile[]> {
   if (manifest.keys === null)
     throw new InputError(`the backup in ${place.location} was made without keys`, {
-      hint: 'Name the folder of the copy of keys/ that was kept elsewhere: --keys DIR.',
+      hint: otherwise,
     });
   if (unsealing === null)
     throw new InputError('the keys in the backup are sealed, and nothing was given to open them', {
-      hint: 'Give --passphrase or --recovery-key, or a copy of keys/ that was kept elsewhere: --keys DIR.',
+      hint: `Give --passphrase or --recovery-key. ${otherwise}`,
     });
   const sealed = await fileOf(place, manifest.keys, KEYS_LIMIT);
   return keysShape.parse(JSON.parse((await unseal(sealed, unsealing)).toString('utf8'))).files;
@@ -78,7 +79,8 @@ export function verifierKeyOf(files: readonly KeyFile[], origin: string): string
 export async function fileOf(
   place: BackupPlace,
   file: ManifestFile,
-  limit = SETTINGS_LIMIT,
+  // Before there was a limit at backup, larger ones were taken.
+  limit = Math.max(SETTINGS_LIMIT, file.bytes),
 ): Promise<Buffer> {
   const bytes = await readWhole(place, file.path, limit);
   if (bytes === null) throw damaged(place, file.path, 'it is missing');

@@ -67,6 +67,11 @@ const manifestShape = z.strictObject({
   keys: file.nullable(),
 });
 
+/** Whether a manifest can hold a file of this name. */
+export function fitsManifest(name: string): boolean {
+  return path.safeParse(name).success;
+}
+
 export type Manifest = z.infer<typeof manifestShape>;
 export type ManifestFile = z.infer<typeof file>;
 

@@ -43,20 +43,29 @@ export interface PlaceOptions {
 
 const PAYLOADS = 'payloads';
 
-/** @param address a folder, or s3://BUCKET/PREFIX. @throws InputError when it is neither */
-export function openPlace(address: string, options: PlaceOptions): BackupPlace {
-  if (!address.startsWith('s3://')) {
-    if (/^[a-z][a-z0-9+.-]*:\/\//i.test(address))
-      throw new InputError(`${address} is no place for a backup`, {
-        hint: 'Name a folder, or s3://BUCKET/PREFIX.',
-      });
-    return new FolderPlace(resolve(address), options.clock);
-  }
+/** What an address names: an absolute path, or a prefix in a bucket, which ends in a slash or is empty. */
+export type Address = { readonly folder: string } | { readonly bucket: string; readonly prefix: string };
+
+/**
+ * @param address a folder, or s3://BUCKET/PREFIX, as people write it
+ * @param purpose what is to lie there, for the message
+ * @throws InputError when it is neither
+ */
+export function parseAddress(address: string, purpose: string): Address {
   const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/(.*?))?\/*$/.exec(address);
-  if (match === null)
-    throw new InputError(`${address} is no place for a backup`, { hint: 'Write s3://BUCKET/PREFIX.' });
-  const prefix = match[2] === undefined || match[2] === '' ? '' : `${match[2]}/`;
-  return new BucketPlace(match[1] as string, prefix, options);
+  if (match !== null) return { bucket: match[1] as string, prefix: match[2] ? `${match[2]}/` : '' };
+  // With one slash too few, or another scheme, it would make a folder of that name.
+  if (address !== '' && !/^[a-z][a-z0-9+.-]*:/i.test(address)) return { folder: resolve(address) };
+  throw new InputError(`“${address}” is no place for ${purpose}`, {
+    hint: 'Name a folder, or write s3://BUCKET/PREFIX. A folder with a colon in its name is written ./NAME.',
+  });
+}
+
+export function openPlace(address: string, options: PlaceOptions): BackupPlace {
+  const at = parseAddress(address, 'a backup');
+  return 'folder' in at
+    ? new FolderPlace(at.folder, options.clock)
+    : new BucketPlace(at.bucket, at.prefix, options);
 }
 
 /** @returns the whole file, null where there is none. @throws InputError when it is longer than `limit` */
@@ -119,7 +128,12 @@ class FolderPlace implements BackupPlace {
     try {
       return (await readdir(this.location)).length === 0;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return true;
+      if (code === 'ENOTDIR')
+        throw new InputError(`the place ${this.location} is, or lies in, a file and no folder`, {
+          hint: 'Every backup has a place of its own: name a folder that does not exist or is empty.',
+        });
       throw diskTrouble(error, `could not read ${this.location}`);
     }
   }

@@ -1,8 +1,8 @@
 // Takes a backup: settings and keys, the database in one snapshot, payloads by value or by reference, and last the signed manifest. A
 // call that was interrupted is made again with the same place; payloads that arrived are not copied twice.
 
-import { lstat, readdir, readFile } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type pg from 'pg';
 import { canonicalBytes, type Json } from '../core/canonical.ts';
 import { type Clock, instantText } from '../core/clock.ts';
@@ -22,7 +22,7 @@ export interface BackupSource {
   readonly software: string;
   readonly home: string;
   readonly keys: string;
-  /** Files and folders of the home that are settings. */
+  /** Files of the home that are settings: paths below it, with forward slashes. */
   readonly settings: readonly string[];
   readonly spool: string;
   readonly pool: pg.Pool;
@@ -62,9 +62,9 @@ export async function takeBackup(
   const checkpoint = await source.checkpoint();
   const keys = options.sealing === null ? null : await sealKeys(source.keys, place, options.sealing);
   const settings: ManifestFile[] = [];
-  for (const path of await settingsFiles(source)) {
-    const name = `settings/${relative(source.home, path).split(sep).join('/')}`;
-    settings.push({ path: name, ...(await place.write(name, await readFile(path))) });
+  for (const path of source.settings) {
+    const name = `settings/${path}`;
+    settings.push({ path: name, ...(await place.write(name, await readFile(join(source.home, path)))) });
   }
   const client = await source.pool.connect();
   let whole = false;
@@ -157,21 +157,6 @@ async function stateOf(client: pg.ClientBase): Promise<{
             (SELECT array_agg(name ORDER BY name) FROM kysely_migration) AS schema FROM ledger_head`,
   );
   return rows[0] as { size: number; root: Buffer; version: string; schema: string[] };
-}
-
-async function settingsFiles(source: BackupSource): Promise<string[]> {
-  const files: string[] = [];
-  for (const path of source.settings) {
-    const status = await lstat(path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return null;
-      throw error;
-    });
-    if (status?.isFile()) files.push(path);
-    if (!status?.isDirectory()) continue;
-    for (const entry of await readdir(path, { recursive: true, withFileTypes: true }))
-      if (entry.isFile()) files.push(join(entry.parentPath, entry.name));
-  }
-  return files.sort();
 }
 
 async function sealKeys(folder: string, place: BackupPlace, sealing: Sealing): Promise<ManifestFile> {

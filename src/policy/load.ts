@@ -39,16 +39,24 @@ export async function readPolicyFolder(
 ): Promise<{ files: PolicyFile[]; problems: YamlProblem[] }> {
   const files: PolicyFile[] = [];
   const problems: YamlProblem[] = [];
-  for (const room of ROOMS) {
-    for (const name of (await namesIn(join(folder, room))).filter(isPolicyName)) {
-      try {
-        files.push({ path: `${room}/${name}`, text: await readYamlText(join(folder, room, name)) });
-      } catch (error) {
-        problems.push(...problemsOf(error));
-      }
+  for (const path of await policyPaths(folder)) {
+    try {
+      files.push({ path, text: await readYamlText(join(folder, path)) });
+    } catch (error) {
+      problems.push(...problemsOf(error));
     }
   }
   return { files, problems };
+}
+
+/** @returns where the policy files lie, below the folder, with forward slashes */
+export async function policyPaths(folder: string): Promise<string[]> {
+  const paths: string[] = [];
+  for (const room of ROOMS) {
+    for (const name of (await namesIn(join(folder, room))).filter(isPolicyName))
+      paths.push(`${room}/${name}`);
+  }
+  return paths;
 }
 
 /** @returns the files as they stand, sorted by path. @throws YamlFileError with every file that cannot be read */

@@ -227,6 +227,8 @@ describe('an archive whose database is lost', () => {
       rebuild(home, variables, { published: short }),
       (error) => error instanceof RefusedError && /which were signed, are lost/.test(error.message),
     );
+    // Of an archive that still stands nothing is lost, however short the log.
+    await assert.rejects(rebuild(made.home, {}, { published: short }), /holds a ledger already/);
     await publishLedger(made.archive, log);
     await assert.rejects(rebuild(made.home, {}), /holds a ledger already/);
     await rebuild(home, variables);

@@ -94,6 +94,7 @@ describe('an archive in a folder', () => {
     const restored = await restoreFrom(backup, home, { nothingLater: true });
     assert.deepEqual([restored.finished.losses, restored.finished.lostBodies, restored.replayed], [0, 0, 0]);
     assert.equal(restored.finished.verified.payloads.missing, 0);
+    assert.deepEqual(await readdir(homePaths(home).spool), []);
     const archive = await openRestored(t, home);
     for (const table of PROJECTED_TABLES) {
       const rows = (archive: typeof made.archive) =>

@@ -38,6 +38,20 @@ async function pem(path: string | undefined, option: string): Promise<string | u
   });
 }
 
+/** What opens the sealed keys; null where nothing was given. */
+async function unsealing(
+  options: { passphrase?: string; recoveryKey?: string },
+  shell: Shell,
+): Promise<{ passphrase: string } | { recoveryKey: string } | null> {
+  const passphrase = secret(options.passphrase, shell, '--passphrase');
+  const recoveryKey = await pem(options.recoveryKey, '--recovery-key');
+  if (passphrase !== undefined && recoveryKey !== undefined)
+    throw new InputError('--passphrase and --recovery-key contradict each other', {
+      hint: 'The keys of a backup are sealed to one of the two: give that one.',
+    });
+  return passphrase !== undefined ? { passphrase } : recoveryKey !== undefined ? { recoveryKey } : null;
+}
+
 const plural = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
 
 export function addBackupCommands(program: Command, shell: Shell): void {
@@ -102,7 +116,7 @@ function addBackup(program: Command, shell: Shell): void {
   ${plural(made.tables, 'table')} with ${plural(made.rows, 'row')}; ${made.payloads === 'copy' ? `${plural(made.copied, 'payload')} copied` : 'payloads by reference: the bucket or folder they lie in is NOT in this backup'}
   keys: ${made.keys ? 'sealed' : 'NOT in this backup'}
   to be removed after ${made.expires}; entered as ${made.entry}
-${
+${made.leftOut.map(({ path, why }) => `  NOT in this backup: ${path} (${why})\n`).join('')}${
   made.lacking.length === 0
     ? 'Restore it once, elsewhere, to know that you can: muniment restore'
     : `INCOMPLETE: ${plural(made.lacking.length, 'payload')} could not be copied (${made.lacking[0]?.problem} in the archive itself). Run \`muniment verify\`.`
@@ -125,8 +139,6 @@ ${
       const options = command.optsWithGlobals<
         BucketOptions & { passphrase?: string; recoveryKey?: string; key?: string }
       >();
-      const passphrase = secret(options.passphrase, shell, '--passphrase');
-      const recoveryKey = await pem(options.recoveryKey, '--recovery-key');
       const { region, endpoint, key } = options;
       const back = await bringKeysBack(
         {
@@ -135,8 +147,7 @@ ${
           endpoint,
           key,
           home: shell.home(),
-          unsealing:
-            passphrase !== undefined ? { passphrase } : recoveryKey !== undefined ? { recoveryKey } : null,
+          unsealing: await unsealing(options, shell),
         },
         shell,
       );
@@ -262,8 +273,6 @@ function addRestore(program: Command, shell: Shell): void {
           acceptLosses: boolean;
         },
       ) => {
-        const passphrase = secret(options.passphrase, shell, '--passphrase');
-        const recoveryKey = await pem(options.recoveryKey, '--recovery-key');
         const output = shell.output();
         const restored = await restoreArchive(
           {
@@ -274,8 +283,7 @@ function addRestore(program: Command, shell: Shell): void {
               ? `file:${resolve(options.database.slice('file:'.length))}`
               : options.database,
             adminUrl: secret(options.adminUrl, shell, '--admin-url') ?? null,
-            unsealing:
-              passphrase !== undefined ? { passphrase } : recoveryKey !== undefined ? { recoveryKey } : null,
+            unsealing: await unsealing(options, shell),
           },
           {
             environment: shell.environment,

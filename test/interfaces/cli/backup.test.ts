@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -64,6 +65,31 @@ test('an archive is backed up, lost, and restored on the command line, though th
   await run(2, '--home', home, 'backup', backup, '--passphrase', PASS.replaceAll(' ', '-'));
   await run(2, '--home', home, 'backup', backup, '--passphrase', REFERENCE, '--expires', 'soon');
   await run(2, '--home', home, 'backup', 'ftp://somewhere', '--without-keys');
+  for (const place of ['s3:/bucket/x', 's3:bucket', 'S3://bucket/x', 'host:/x', ''])
+    assert.match(
+      (await run(2, '--home', home, 'backup', place, '--without-keys')).stderr,
+      /is no place for a backup/,
+    );
+  const link = join(folder, 'link');
+  await symlink(home, link);
+  for (const place of [
+    home,
+    folder,
+    join(home, 'backups', 'x'),
+    join(home, 'payloads'),
+    join(link, 'x'),
+    '/',
+  ])
+    assert.match(
+      (await run(2, '--home', home, 'backup', place, '--without-keys')).stderr,
+      /is not apart from the archive's/,
+    );
+  await writeFile(join(folder, 'file'), '');
+  for (const place of [join(folder, 'file'), join(folder, 'file', 'x')])
+    assert.match(
+      (await run(2, '--home', home, 'backup', place, '--without-keys')).stderr,
+      /the place .*file.* a file and no folder/,
+    );
   assert.equal(existsSync(backup), false, 'a call with a mistake leaves nothing behind');
   const made = await json(0, '--home', home, 'backup', backup, '--passphrase', REFERENCE, '--expires', 'P1Y');
   assert.equal(made.copied, 6);
@@ -72,10 +98,30 @@ test('an archive is backed up, lost, and restored on the command line, though th
     backups.map((one: { backup: string; expired: boolean }) => [one.backup, one.expired]),
     [[made.backup, false]],
   );
+  const unopened = await run(2, '--home', home, 'backup', 'keys', backup);
+  assert.match(unopened.stderr, /Give --passphrase or --recovery-key\. .*put its files into/);
+  assert.doesNotMatch(unopened.stderr, /--keys/);
   await run(0, '--home', home, 'ledger', 'publish', log);
   const { entries } = await json(0, '--home', home, 'status');
   await removeHome(home);
 
+  for (const store of ['s3://', 's3:/bucket', 'ftp://x']) {
+    const nothing = ['--passphrase', REFERENCE, '--nothing-later', '--store', store];
+    const { stderr } = await run(2, '--home', again, 'restore', backup, ...nothing);
+    assert.match(stderr, /is no place for payloads \(--store\)/);
+    assert.equal(existsSync(again), false);
+  }
+  const recovery = join(folder, 'recovery.pem');
+  await writeFile(
+    recovery,
+    generateKeyPairSync('x25519').privateKey.export({ format: 'pem', type: 'pkcs8' }),
+  );
+  const both = ['--passphrase', REFERENCE, '--recovery-key', recovery];
+  for (const command of [
+    ['restore', backup, '--nothing-later'],
+    ['backup', 'keys', backup],
+  ])
+    assert.match((await run(2, '--home', again, ...command, ...both)).stderr, /contradict each other/);
   const restore = ['restore', backup, '--passphrase', REFERENCE, '--published', log];
   await run(4, '--home', again, 'restore', backup, '--passphrase', REFERENCE);
   for (const wait of [1500, 3500]) {
