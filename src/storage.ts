@@ -9,6 +9,7 @@ import { openEraser } from './store/eraser.ts';
 import { leftovers } from './store/leftovers.ts';
 import type { ObjectStore } from './store/objects.ts';
 import { openStore } from './store/open.ts';
+import { isSamePlace } from './store/same-place.ts';
 import { type CopyResult, copyStore } from './upkeep/copy.ts';
 import { type SweepResult, sweepStore } from './upkeep/sweep.ts';
 
@@ -89,10 +90,14 @@ export async function copy(
   ): Promise<ObjectStore> =>
     stack.use(await openStore(store, { clock, create, ...(credentials === null ? {} : { credentials }) }));
   const from = await open(source, false);
-  if (isSame(source.settings, target.settings))
-    throw new InputError(`${files.to} describes ${from.location}, which is where the payloads are`, {
-      hint: 'Describe another store under `store:` in that file.',
-    });
+  // Before anything is made there.
+  if (await isSamePlace(source, target, { clock, signal: options.signal }))
+    throw new InputError(
+      `${files.to} describes ${from.location}, which is where the payloads are, or a place within it or around it`,
+      {
+        hint: 'Nothing was copied. Describe another store under `store:` in that file: another folder or bucket, or a prefix beside the present one.',
+      },
+    );
   const to = await open(target, true);
   const { credentials } = target;
   const result = await stoppable(options.signal, 'store copy', () =>
@@ -111,18 +116,6 @@ export async function copy(
   );
   if (result.entry !== null) await archive.checkpoint();
   return { ...result, store: target.settings };
-}
-
-/** Before anything is made there. */
-function isSame(a: StoreSettings, b: StoreSettings): boolean {
-  if (a.provider === 'directory') return b.provider === 'directory' && a.path === b.path;
-  return (
-    b.provider === 's3' &&
-    a.bucket === b.bucket &&
-    a.prefix === b.prefix &&
-    a.endpoint === b.endpoint &&
-    (a.endpoint !== null || a.region === b.region)
-  );
 }
 
 /** A signal is no failure: what was done stands, and the command goes on from there. */

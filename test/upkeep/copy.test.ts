@@ -5,11 +5,12 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
 import type { Archive } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import {
@@ -400,6 +401,48 @@ describe('store copy', () => {
       assert.equal((await collectCity(archive)).status, 'complete');
     });
   }
+
+  test('refuses the store where the payloads are, under whatever name, and folders and prefixes within it or around it', async () => {
+    const refuses = async (target: StoreSettings): Promise<void> => {
+      const error = await copied(archive, await storeFile(home, target)).catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof InputError, `${JSON.stringify(target)}: ${String(error)}`);
+    };
+    if (here.provider !== 'directory') await follow(await moved());
+    assert.ok(here.provider === 'directory');
+    const { path } = here;
+    const folder = await mkdtemp(join(tmpdir(), 'muniment-links-'));
+    later.after(() => rm(folder, { recursive: true, force: true }));
+    await symlink(path, join(folder, 'payloads'));
+    await mkdir(join(folder, 'borrowed'));
+    await symlink(join(path, 'objects'), join(folder, 'borrowed', 'objects'));
+    for (const name of ['payloads', 'payloads/inner', 'payloads/objects', 'borrowed'])
+      await refuses({ provider: 'directory', path: join(folder, name) });
+    await refuses({ provider: 'directory', path: join(path, 'inner') });
+    await refuses({ provider: 'directory', path: dirname(path) });
+    assert.deepEqual((await readdir(path)).sort(), ['incoming', 'objects'], 'nothing is made there');
+    for (const kind of KINDS.filter((one) => one !== 'directory')) {
+      const bucket = await emptyStore(later, kind);
+      await copied(archive, await storeFile(home, bucket));
+      await follow(bucket);
+      assert.ok(bucket.provider === 's3' && bucket.endpoint !== null);
+      const alias = { ...bucket, endpoint: bucket.endpoint.replace('127.0.0.1', 'localhost') };
+      assert.notEqual(alias.endpoint, bucket.endpoint);
+      for (const same of [bucket, alias])
+        for (const prefix of ['city/', 'city/inner/', '']) await refuses({ ...same, prefix });
+      const client = new S3Client({ endpoint: bucket.endpoint, region: bucket.region, forcePathStyle: true });
+      const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: bucket.bucket }));
+      client.destroy();
+      assert.ok(Versions.length > 0);
+      for (const { Key } of Versions)
+        assert.match(Key ?? '', /^city\/[0-9a-f]{64}$/, 'scratch objects are gone');
+      // A prefix beside the present one is another store.
+      const beside = { ...alias, prefix: 'town/' };
+      await copied(archive, await storeFile(home, beside));
+      await follow(beside);
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+    }
+    if (here.provider !== 'directory') await follow(await moved());
+  });
 
   test('a store that is not there leaves the archive where it is, and says what to do', async () => {
     const nowhere: StoreSettings =
