@@ -34,11 +34,6 @@ export async function requireStoreInForce(
   }
 }
 
-/** @returns whether the archive ever moved away from this store */
-export async function hasLeft(db: Database, identity: string): Promise<boolean> {
-  return (await changesOf(db)).some(({ move }) => move?.from.identity === identity);
-}
-
 /** Moves, and restores (null), newest first. */
 async function changesOf(db: Database | DatabaseTransaction) {
   const rows = await db

@@ -288,6 +288,45 @@ describe('store copy', () => {
     assert.equal(verified.payloads.destroyed, destroyed.length);
   });
 
+  for (const kind of KINDS.filter((one) => one !== 'locked')) {
+    test(`what an earlier call copied to a ${kind} store is read again before it is counted`, async (t) => {
+      const target = await emptyStore(later, kind);
+      const file = await storeFile(home, target);
+      const stop = new AbortController();
+      await assert.rejects(
+        copied(archive, file, { signal: stop.signal, onProgress: () => stop.abort() }),
+        IncompleteError,
+      );
+      const fresh = await opened(t, target);
+      const noted = await archive.database.db
+        .selectFrom('payload_versions')
+        .select('commitment')
+        .where('store', '=', fresh.identity)
+        .execute();
+      const [lost, replaced] = noted.map((row) => row.commitment) as [string, string];
+      const eraser = openEraser(target, { clock: systemClock });
+      const object = await fresh.head(replaced);
+      for (const key of [lost, replaced]) await eraser.erase(key);
+      const { contentType, metadata } = object;
+      await fresh.put(
+        replaced,
+        { bytes: Buffer.alloc(object.length) },
+        { contentType, metadata: { ...metadata } },
+      );
+      const error = await copied(archive, file).catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof IncompleteError, String(error));
+      assert.match(error.message, new RegExp(`${replaced} as an earlier copy put it there`));
+      await collectCity(archive); // it has not moved
+
+      await eraser.erase(replaced);
+      const result = await copied(archive, file);
+      assert.equal(result.payloads, (await payloadsOf(archive)).length);
+      for (const key of [lost, replaced]) assert.equal(await isThere(fresh, key), true, 'copied again');
+      await follow(target);
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+    });
+  }
+
   test('a run that goes on during the copy is waited for, and all it captured is taken', async () => {
     const target = await emptyStore(later, 'directory');
     post('captured in the midst of it');
