@@ -10,6 +10,7 @@ import { leftovers } from './store/leftovers.ts';
 import type { ObjectStore } from './store/objects.ts';
 import { openStore } from './store/open.ts';
 import { isSamePlace } from './store/same-place.ts';
+import { requireClaim } from './store/proof.ts';
 import { type CopyResult, copyStore } from './upkeep/copy.ts';
 import { type SweepResult, sweepStore } from './upkeep/sweep.ts';
 
@@ -72,7 +73,10 @@ async function requireWholeLedger(archive: Archive): Promise<void> {
   );
 }
 
-/** Copies every payload to the store that a file describes, and moves the archive there in the ledger. */
+/**
+ * Copies every payload to the store that a file describes, and moves the archive there in the ledger.
+ * @throws InputError when that is the store where they are; StoreClaimError when it does not do what the file claims of it
+ */
 export async function copy(
   archive: Archive,
   files: { readonly to: string; readonly from?: string },
@@ -98,17 +102,19 @@ export async function copy(
         hint: 'Nothing was copied. Describe another store under `store:` in that file: another folder or bucket, or a prefix beside the present one.',
       },
     );
-  const to = await open(target, true);
   const { credentials } = target;
   const result = await stoppable(options.signal, 'store copy', () =>
     copyStore(
       {
+  const withCredentials = credentials === null ? {} : { credentials };
+  await requireClaim({ settings: target.settings, clock, signal: options.signal, ...withCredentials });
+  const to = await open(target, true);
         database,
         ledger,
         actor: account.id,
         from,
         to,
-        eraserOfTo: openEraser(target.settings, { clock, ...(credentials === null ? {} : { credentials }) }),
+        eraserOfTo: openEraser(target.settings, { clock, ...withCredentials }),
         spool: homePaths(settings.home).spool,
       },
       options,

@@ -497,6 +497,22 @@ describe('store copy', () => {
           };
     const error = await copied(archive, await storeFile(home, nowhere)).catch((thrown: unknown) => thrown);
     assert.ok(error instanceof ServiceError && error.hint, String(error));
+  test('refuses a bucket that does not keep the lock which its file claims, before anything is written there', async (t) => {
+    if (endpoint === null) return t.skip(SKIPPED);
+    const bucket = await emptyStore(later, 'bucket');
+    assert.ok(bucket.provider === 's3');
+    const target = { ...bucket, lock: { mode: 'GOVERNANCE', horizon: 'P90D' } } as const;
+    const to = await storeFile(home, target);
+    const told = await muniment(['--home', home, 'store', 'copy', '--to', to]);
+    assert.equal(told.code, 4, told.stderr);
+    assert.match(told.stderr, /does not enforce the lock that muniment\.yaml claims \(GOVERNANCE\)/);
+    const client = new S3Client({ endpoint, region: bucket.region, forcePathStyle: true });
+    const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: bucket.bucket }));
+    client.destroy();
+    assert.deepEqual(Versions, []);
+    await collectCity(archive); // it has not moved
+  });
+
     assert.equal((await collectCity(archive)).status, 'complete');
   });
 
