@@ -5,12 +5,13 @@ import { type DescribedStore, type Environment, readStoreFile } from './config.t
 import { type Archive, homePaths } from './context.ts';
 import { IncompleteError, InputError, MunimentError, VerificationError } from './core/errors.ts';
 import type { StoreSettings } from './core/settings.ts';
+import { requireStoreInForce } from './ledger/store-in-force.ts';
 import { openEraser } from './store/eraser.ts';
 import { leftovers } from './store/leftovers.ts';
 import type { ObjectStore } from './store/objects.ts';
 import { openStore } from './store/open.ts';
-import { isSamePlace } from './store/same-place.ts';
 import { requireClaim } from './store/proof.ts';
+import { isSamePlace } from './store/same-place.ts';
 import { type CopyResult, copyStore } from './upkeep/copy.ts';
 import { type SweepResult, sweepStore } from './upkeep/sweep.ts';
 
@@ -39,7 +40,8 @@ function momentBefore(now: Temporal.Instant, window: string): Temporal.Instant {
 
 /**
  * Compares store and rows; with `remove`, removes objects that no row knows and that are older than the window.
- * @throws VerificationError when the ledger is shorter than what was signed: then rows are missing, and nothing may be removed
+ * @throws RefusedError when the archive has left the store: its rows speak of another; VerificationError when the ledger is shorter than what
+ *   was signed: then rows are missing, and nothing may be removed
  */
 export async function sweep(
   archive: Archive,
@@ -48,6 +50,7 @@ export async function sweep(
   const { database, store, settings, clock, ledger } = archive;
   const now = clock.now();
   const before = momentBefore(now, options.window);
+  await requireStoreInForce(database.db, store.identity);
   if (options.remove) await requireWholeLedger(archive);
   return stoppable(options.signal, 'store sweep', () =>
     sweepStore(
@@ -103,12 +106,12 @@ export async function copy(
       },
     );
   const { credentials } = target;
-  const result = await stoppable(options.signal, 'store copy', () =>
-    copyStore(
-      {
   const withCredentials = credentials === null ? {} : { credentials };
   await requireClaim({ settings: target.settings, clock, signal: options.signal, ...withCredentials });
   const to = await open(target, true);
+  const result = await stoppable(options.signal, 'store copy', () =>
+    copyStore(
+      {
         database,
         ledger,
         actor: account.id,

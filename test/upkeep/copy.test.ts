@@ -27,7 +27,8 @@ import { destroyRecords } from '../../src/disposition/destroy.ts';
 import { putPolicyInForce } from '../../src/governance.ts';
 import { decodeEntry } from '../../src/ledger/entry.ts';
 import { readPolicyFiles } from '../../src/policy/load.ts';
-import { copy } from '../../src/storage.ts';
+import { archiveStatus } from '../../src/status.ts';
+import { copy, sweep } from '../../src/storage.ts';
 import { openEraser } from '../../src/store/eraser.ts';
 import { type ObjectStore, readObject } from '../../src/store/objects.ts';
 import { openStore } from '../../src/store/open.ts';
@@ -224,9 +225,22 @@ describe('store copy', () => {
       post(`after the move to ${kind}`);
       await assert.rejects(collectCity(archive), RefusedError);
       await assert.rejects(copied(archive, await storeFile(home, target)), RefusedError);
+      await assert.rejects(sweep(archive, { window: 'P7D', remove: false, signal: never }), RefusedError);
+      const told = await muniment(['--home', home, 'status']);
+      assert.equal(told.code, 5, told.stderr);
+      assert.match(
+        told.stdout,
+        /ALERT: muniment\.yaml names .*, and by entry \d+ the archive's payloads are in /,
+      );
+      assert.deepEqual((await archiveStatus(archive)).left, {
+        entry: result.entry,
+        from: old.location,
+        to: fresh.location,
+      });
       assert.deepEqual((await verifyArchiveOf(archive)).problems, [], 'the old store still verifies');
 
       await follow(target);
+      assert.equal((await archiveStatus(archive)).left, null);
       assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
       assert.equal((await collectCity(archive)).captured, 1);
       assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
@@ -483,20 +497,6 @@ describe('store copy', () => {
     if (here.provider !== 'directory') await follow(await moved());
   });
 
-  test('a store that is not there leaves the archive where it is, and says what to do', async () => {
-    const nowhere: StoreSettings =
-      endpoint === null
-        ? { provider: 'directory', path: '/proc/muniment' }
-        : {
-            provider: 's3',
-            bucket: 'muniment-absent',
-            region: 'us-east-1',
-            endpoint,
-            prefix: '',
-            lock: 'none',
-          };
-    const error = await copied(archive, await storeFile(home, nowhere)).catch((thrown: unknown) => thrown);
-    assert.ok(error instanceof ServiceError && error.hint, String(error));
   test('refuses a bucket that does not keep the lock which its file claims, before anything is written there', async (t) => {
     if (endpoint === null) return t.skip(SKIPPED);
     const bucket = await emptyStore(later, 'bucket');
@@ -513,6 +513,20 @@ describe('store copy', () => {
     await collectCity(archive); // it has not moved
   });
 
+  test('a store that is not there leaves the archive where it is, and says what to do', async () => {
+    const nowhere: StoreSettings =
+      endpoint === null
+        ? { provider: 'directory', path: '/proc/muniment' }
+        : {
+            provider: 's3',
+            bucket: 'muniment-absent',
+            region: 'us-east-1',
+            endpoint,
+            prefix: '',
+            lock: 'none',
+          };
+    const error = await copied(archive, await storeFile(home, nowhere)).catch((thrown: unknown) => thrown);
+    assert.ok(error instanceof ServiceError && error.hint, String(error));
     assert.equal((await collectCity(archive)).status, 'complete');
   });
 
