@@ -2,6 +2,7 @@
 
 import { type UnfinishedRun, unfinishedRuns } from './capture/begun.ts';
 import type { Archive } from './context.ts';
+import { type Departure, departureFrom } from './ledger/store-in-force.ts';
 
 export interface SourceStatus {
   readonly source: string;
@@ -18,6 +19,8 @@ export interface ArchiveStatus {
   readonly home: string;
   readonly store: string;
   readonly lock: string;
+  /** The move by which the archive left the store that muniment.yaml names; null where it is there. */
+  readonly left: Departure | null;
   readonly records: number;
   readonly entries: number;
   /** Entries beyond the last signed head. */
@@ -59,11 +62,17 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
     home: settings.home,
     store: store.location,
     lock: store.lock,
+    left: await departureFrom(database.db, store.identity),
     records: Number(count.n),
     entries: head.size,
     unsigned: head.size - (pinned?.size ?? 0),
     sources,
   };
+}
+
+/** @returns what an operator must do who has moved the archive and not said so in muniment.yaml */
+export function departureAlert({ entry, from, to }: Departure): string {
+  return `ALERT: muniment.yaml names ${from}, and by entry ${entry} the archive's payloads are in ${to}: nothing is captured or destroyed until \`store:\` names that.`;
 }
 
 /** @returns whether a source's last run failed or was killed: then something may be missing */

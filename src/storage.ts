@@ -5,10 +5,13 @@ import { type DescribedStore, type Environment, readStoreFile } from './config.t
 import { type Archive, homePaths } from './context.ts';
 import { IncompleteError, InputError, MunimentError, VerificationError } from './core/errors.ts';
 import type { StoreSettings } from './core/settings.ts';
+import { requireStoreInForce } from './ledger/store-in-force.ts';
 import { openEraser } from './store/eraser.ts';
 import { leftovers } from './store/leftovers.ts';
 import type { ObjectStore } from './store/objects.ts';
 import { openStore } from './store/open.ts';
+import { requireClaim } from './store/proof.ts';
+import { isSamePlace } from './store/same-place.ts';
 import { type CopyResult, copyStore } from './upkeep/copy.ts';
 import { type SweepResult, sweepStore } from './upkeep/sweep.ts';
 
@@ -37,7 +40,8 @@ function momentBefore(now: Temporal.Instant, window: string): Temporal.Instant {
 
 /**
  * Compares store and rows; with `remove`, removes objects that no row knows and that are older than the window.
- * @throws VerificationError when the ledger is shorter than what was signed: then rows are missing, and nothing may be removed
+ * @throws RefusedError when the archive has left the store: its rows speak of another; VerificationError when the ledger is shorter than what
+ *   was signed: then rows are missing, and nothing may be removed
  */
 export async function sweep(
   archive: Archive,
@@ -46,6 +50,7 @@ export async function sweep(
   const { database, store, settings, clock, ledger } = archive;
   const now = clock.now();
   const before = momentBefore(now, options.window);
+  await requireStoreInForce(database.db, store.identity);
   if (options.remove) await requireWholeLedger(archive);
   return stoppable(options.signal, 'store sweep', () =>
     sweepStore(
@@ -71,7 +76,10 @@ async function requireWholeLedger(archive: Archive): Promise<void> {
   );
 }
 
-/** Copies every payload to the store that a file describes, and moves the archive there in the ledger. */
+/**
+ * Copies every payload to the store that a file describes, and moves the archive there in the ledger.
+ * @throws InputError when that is the store where they are; StoreClaimError when it does not do what the file claims of it
+ */
 export async function copy(
   archive: Archive,
   files: { readonly to: string; readonly from?: string },
@@ -89,12 +97,18 @@ export async function copy(
   ): Promise<ObjectStore> =>
     stack.use(await openStore(store, { clock, create, ...(credentials === null ? {} : { credentials }) }));
   const from = await open(source, false);
-  if (isSame(source.settings, target.settings))
-    throw new InputError(`${files.to} describes ${from.location}, which is where the payloads are`, {
-      hint: 'Describe another store under `store:` in that file.',
-    });
-  const to = await open(target, true);
+  // Before anything is made there.
+  if (await isSamePlace(source, target, { clock, signal: options.signal }))
+    throw new InputError(
+      `${files.to} describes ${from.location}, which is where the payloads are, or a place within it or around it`,
+      {
+        hint: 'Nothing was copied. Describe another store under `store:` in that file: another folder or bucket, or a prefix beside the present one.',
+      },
+    );
   const { credentials } = target;
+  const withCredentials = credentials === null ? {} : { credentials };
+  await requireClaim({ settings: target.settings, clock, signal: options.signal, ...withCredentials });
+  const to = await open(target, true);
   const result = await stoppable(options.signal, 'store copy', () =>
     copyStore(
       {
@@ -103,7 +117,7 @@ export async function copy(
         actor: account.id,
         from,
         to,
-        eraserOfTo: openEraser(target.settings, { clock, ...(credentials === null ? {} : { credentials }) }),
+        eraserOfTo: openEraser(target.settings, { clock, ...withCredentials }),
         spool: homePaths(settings.home).spool,
       },
       options,
@@ -111,18 +125,6 @@ export async function copy(
   );
   if (result.entry !== null) await archive.checkpoint();
   return { ...result, store: target.settings };
-}
-
-/** Before anything is made there. */
-function isSame(a: StoreSettings, b: StoreSettings): boolean {
-  if (a.provider === 'directory') return b.provider === 'directory' && a.path === b.path;
-  return (
-    b.provider === 's3' &&
-    a.bucket === b.bucket &&
-    a.prefix === b.prefix &&
-    a.endpoint === b.endpoint &&
-    (a.endpoint !== null || a.region === b.region)
-  );
 }
 
 /** A signal is no failure: what was done stands, and the command goes on from there. */

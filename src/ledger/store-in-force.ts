@@ -14,29 +14,45 @@ const moveBody = z.object({ from: place, to: place });
 /** Kind of the body of the entry that ends a restore. */
 const RESTORED = 'restore.performed';
 
+/** A move away from a store. */
+export interface Departure {
+  /** Position of its `store.copied`. */
+  readonly entry: number;
+  /** Where the two stores are, for people. */
+  readonly from: string;
+  readonly to: string;
+}
+
+/** @returns how the archive left this store, or null when it did not, or came back */
+export async function departureFrom(
+  db: Database | DatabaseTransaction,
+  identity: string,
+): Promise<Departure | null> {
+  for (const change of await changesOf(db)) {
+    // A restore has proven every payload in the store that it was configured with, whatever happened before.
+    if (change.move === null) return null;
+    const { from, to } = change.move;
+    if (to.identity === identity) return null;
+    if (from.identity === identity)
+      return { entry: Number(change.seq), from: from.location, to: to.location };
+  }
+  return null;
+}
+
 /** @throws RefusedError when the archive has left this store */
 export async function requireStoreInForce(
   db: Database | DatabaseTransaction,
   identity: string,
 ): Promise<void> {
-  for (const change of await changesOf(db)) {
-    // A restore has proven every payload in the store that it was configured with, whatever happened before.
-    if (change.move === null) return;
-    const { from, to } = change.move;
-    if (to.identity === identity) return;
-    if (from.identity !== identity) continue;
-    throw new RefusedError(
-      `by entry ${change.seq} the archive's payloads are in ${to.location}, and this would go on with ${from.location}`,
-      {
-        hint: `Let \`store:\` in muniment.yaml name ${to.location}. To go back instead, run \`muniment store copy --from FILE --to FILE\`, where the files describe the new and the old store.`,
-      },
-    );
-  }
-}
-
-/** @returns whether the archive ever moved away from this store */
-export async function hasLeft(db: Database, identity: string): Promise<boolean> {
-  return (await changesOf(db)).some(({ move }) => move?.from.identity === identity);
+  const departure = await departureFrom(db, identity);
+  if (departure === null) return;
+  const { entry, from, to } = departure;
+  throw new RefusedError(
+    `by entry ${entry} the archive's payloads are in ${to}, and this would go on with ${from}`,
+    {
+      hint: `Let \`store:\` in muniment.yaml name ${to}. To go back instead, run \`muniment store copy --from FILE --to FILE\`, where the files describe the new and the old store.`,
+    },
+  );
 }
 
 /** Moves, and restores (null), newest first. */

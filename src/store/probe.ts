@@ -79,8 +79,30 @@ export function probeStore(options: ProbeOptions): Promise<StoreFindings> {
   }));
 }
 
+/**
+ * Puts a scratch object through one address, under its prefix, and looks for it through another.
+ * @returns whether it is there: then both lead to one bucket, whatever service and bucket are called
+ * @throws ServiceError when one of the two cannot be reached or used
+ */
+export async function probeShared(options: Omit<ProbeOptions, 'lock'>, other: S3Address): Promise<boolean> {
+  const { shared } = await withScratch(options, async (scratch) => {
+    const put = await scratch.put('shared', 'one bucket?');
+    if (put.given === null) throw scratch.bucket.trouble(put.error, 'could not put a scratch object');
+    const { Key } = put.given;
+    const bucket = new S3Bucket(other);
+    try {
+      // By listing: without the right to list, a service refuses to say that an object is absent.
+      for await (const { name } of bucket.versions(Key)) if (name === Key) return { shared: true };
+      return { shared: false };
+    } finally {
+      bucket.client.destroy();
+    }
+  });
+  return shared;
+}
+
 async function withScratch<Found extends object>(
-  { clock, signal, encryption: asked = null, ...address }: ProbeOptions,
+  { clock, signal, encryption: asked = null, ...address }: Omit<ProbeOptions, 'lock'>,
   find: (
     scratch: Scratch,
     said: { versioning: Trial; ownLock: OwnLock; encryption: Trial | null },

@@ -179,6 +179,28 @@ export async function requireProof(options: ProofOptions): Promise<void> {
   if (proof !== null && proof.enforced !== true) throw refusal(settings as S3Settings, proof);
 }
 
+/**
+ * As requireProof, of a store that is not yet the archive's: it is tried now, and nothing is remembered of it.
+ * @throws StoreClaimError when it does not do what the settings claim, or nothing shows that it does; ServiceError when it cannot be reached
+ */
+export async function requireClaim(options: Omit<ProofOptions, 'file' | 'onNote'>): Promise<void> {
+  const { settings, clock, signal, credentials } = options;
+  const claim = claimOf(settings);
+  if (claim === null) return;
+  const { probeClaim } = await import('./probe.ts');
+  const found = judge(
+    await probeClaim({
+      ...(settings as S3Settings),
+      clock,
+      signal,
+      ...(credentials ? { credentials } : {}),
+    }),
+  );
+  const at = instantText(clock.now());
+  if (found.enforced !== true)
+    throw refusal(settings as S3Settings, { v: 1, claim, at, triedAt: at, ...found });
+}
+
 function refusal(settings: S3Settings, proof: Proof): StoreClaimError {
   const mode = settings.lock === 'none' ? 'none' : settings.lock.mode;
   const where = `${settings.endpoint ?? `AWS S3 in ${settings.region}`}, bucket ${settings.bucket}`;

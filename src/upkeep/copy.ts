@@ -1,19 +1,20 @@
 // `muniment store copy`: brings every payload into another store and then says in the ledger that the archive has moved. Each payload is
-// held against its commitment before it is put and when it is read back; what was done is kept in rows, so that a copy that was stopped
-// goes on. Passes are made until a pass under the lock that keeps runs out finds nothing new; the entry then stands in the same
-// transaction as the proof that nothing was entered meanwhile.
+// held against its commitment before it is put and when it is read back. A copy that was stopped goes on: what is there already is not put
+// again, but read again as a whole, for the entry speaks of what this command has seen, not of what rows say was there once. Passes are made
+// until a pass under the lock that keeps runs out finds nothing new; the entry then stands in the same transaction as the proof that nothing
+// was entered meanwhile.
 
 import { createHash, type Hash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Json } from '../core/canonical.ts';
-import { RefusedError, VerificationError } from '../core/errors.ts';
+import { IncompleteError, RefusedError, VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseHandle, DatabaseTransaction, HeldConnection } from '../db/database.ts';
 import { keepLocks, keepVersions, storedVersions } from '../db/payload-versions.ts';
 import { holdStoreAlone, tryCopyAlone } from '../db/store-lock.ts';
 import { eraseCopies } from '../disposition/strays.ts';
 import type { Ledger } from '../ledger/append.ts';
-import { hasLeft, requireStoreInForce, STORE_COPIED } from '../ledger/store-in-force.ts';
+import { requireStoreInForce, STORE_COPIED } from '../ledger/store-in-force.ts';
 import type { ObjectEraser, ObjectStore } from '../store/objects.ts';
 import { compare, type PayloadRow, payloadRows } from './compare.ts';
 import { Carried, type Examined, examinePayload } from './examine.ts';
@@ -46,7 +47,7 @@ export interface CopyResult {
   /** Payloads that are in the new store now, verified there, and their bytes. */
   readonly payloads: number;
   readonly bytes: number;
-  /** Of these, how many this command copied or found there unverified. */
+  /** Of these, how many this command copied, or found there without a row that says so. The others it read again. */
   readonly copied: number;
   /** Copies removed from the new store because the payload was destroyed meanwhile. */
   readonly erased: number;
@@ -71,7 +72,8 @@ const ROUNDS = 5;
 /**
  * @param options.leaveDamaged end the copy although the old store has lost or altered payloads
  * @throws RefusedError when another copy goes on, the archive has left `from`, or a copy of a destroyed payload is locked in `to`
- * @throws VerificationError when `to` holds other bytes, or another description, under a key of ours
+ * @throws VerificationError when `to` holds other bytes, or another description, under a key of ours; IncompleteError when it was put there
+ *   rightly once
  */
 export async function copyStore(
   context: CopyContext,
@@ -104,8 +106,7 @@ async function copyUnderLock(
   const passed = (trusting: boolean): Promise<PassResult> =>
     new Pass(context, options, { spool, tally, trusting }).run();
   const isComplete = (pass: PassResult): boolean => pass.damaged.count === 0 || options.leaveDamaged;
-  // Rows of a store that this archive has lived in say what was put there once, not that this copy has verified it.
-  let pass = await passed(!(await hasLeft(context.database.db, context.to.identity)));
+  let pass = await passed(false);
   for (let round = 1; ; round += 1) {
     if (!isComplete(pass)) return resultOf(context, pass, tally, null);
     await holdStoreAlone(lock, {
@@ -179,6 +180,8 @@ function resultOf(context: CopyContext, pass: PassResult, tally: Tally, entry: n
 class Tally {
   copied = 0;
   erased = 0;
+  /** Payloads with a row of an earlier command that no pass has verified: the old store has not got them either. */
+  readonly unverified = new Set<string>();
 }
 
 interface PassResult {
@@ -191,7 +194,7 @@ interface PassResult {
 
 interface Queued {
   readonly row: PayloadRow;
-  /** `done`: the new store has it and rows say that it was verified there. */
+  /** `done`: the new store has it, and an earlier pass of this command has verified it there. */
   readonly state: 'done' | 'there' | 'absent';
 }
 
@@ -209,7 +212,7 @@ class Pass {
   #bytes = 0;
   #others = 0;
 
-  /** @param means.trusting take what rows say of the new store as verified */
+  /** @param means.trusting an earlier pass of this command has read whatever rows say is in the new store */
   constructor(
     context: CopyContext,
     options: Parameters<typeof copyStore>[1],
@@ -228,7 +231,7 @@ class Pass {
       else if (row.destroyed !== null) {
         if (object !== null) this.#destroyed.push(row.commitment);
       } else {
-        const state = object === null ? 'absent' : row.kept && this.#means.trusting ? 'done' : 'there';
+        const state = object === null ? 'absent' : this.#isVerified(row) ? 'done' : 'there';
         if (state !== 'done') this.#waiting += 1;
         this.#queue.push({ row, state });
       }
@@ -246,6 +249,10 @@ class Pass {
     };
   }
 
+  #isVerified({ kept, commitment }: PayloadRow): boolean {
+    return kept && this.#means.trusting && !this.#means.tally.unverified.has(commitment);
+  }
+
   /** Copies what is queued. What was copied is kept in rows before anything that went wrong is thrown. */
   async #carryOut(): Promise<void> {
     const queue = this.#queue;
@@ -260,6 +267,9 @@ class Pass {
       work.map((one) => one.row.commitment),
     );
     const outcomes = new Map<string, Examined>();
+    const known = new Set(
+      work.filter((one) => one.state === 'there' && one.row.kept).map((one) => one.row.commitment),
+    );
     const job = (one: Queued) => async (): Promise<void> => {
       const { commitment } = one.row;
       outcomes.set(commitment, await this.#copy(one, versions.get(commitment) ?? null));
@@ -275,7 +285,7 @@ class Pass {
     );
     await keepVersions(db, to.identity, kept);
     await keepLocks(db, to.identity, kept);
-    this.#means.tally.copied += kept.length;
+    this.#means.tally.copied += kept.filter((one) => !known.has(one.commitment)).length;
     if (failures.length > 0) throw failures[0];
     for (const { row, state } of queue) {
       const outcome = outcomes.get(row.commitment);
@@ -309,6 +319,7 @@ class Pass {
     const { state } = outcome;
     const detail = state === 'missing' ? 'it is not in the old store' : outcome.why;
     this.#damaged.count += 1;
+    if (row.kept) this.#means.tally.unverified.add(payload);
     if (this.#damaged.listed.length < DAMAGED_LISTED)
       this.#damaged.listed.push({ payload, state, record, run, role, detail });
   }
@@ -332,6 +343,13 @@ class Pass {
 function insisted(examined: Examined, row: PayloadRow, to: ObjectStore): Examined {
   if (examined.state === 'intact') return examined;
   const why = examined.state === 'missing' ? 'it is not there after it was put' : examined.why;
+  if (row.kept)
+    throw new IncompleteError(
+      `${to.location} no longer holds payload ${row.commitment} as an earlier copy put it there: ${why}`,
+      {
+        hint: 'The archive has not moved. Find out who writes to that store; then remove that object from it, or name an empty store, and run the command again.',
+      },
+    );
   throw new VerificationError(`${to.location} does not hold payload ${row.commitment} as it should: ${why}`, {
     hint: 'The archive has not moved. Name an empty store, or one that only this command has written to.',
   });

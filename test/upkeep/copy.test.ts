@@ -5,11 +5,12 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
 import type { Archive } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import {
@@ -26,7 +27,8 @@ import { destroyRecords } from '../../src/disposition/destroy.ts';
 import { putPolicyInForce } from '../../src/governance.ts';
 import { decodeEntry } from '../../src/ledger/entry.ts';
 import { readPolicyFiles } from '../../src/policy/load.ts';
-import { copy } from '../../src/storage.ts';
+import { archiveStatus } from '../../src/status.ts';
+import { copy, sweep } from '../../src/storage.ts';
 import { openEraser } from '../../src/store/eraser.ts';
 import { type ObjectStore, readObject } from '../../src/store/objects.ts';
 import { openStore } from '../../src/store/open.ts';
@@ -223,9 +225,22 @@ describe('store copy', () => {
       post(`after the move to ${kind}`);
       await assert.rejects(collectCity(archive), RefusedError);
       await assert.rejects(copied(archive, await storeFile(home, target)), RefusedError);
+      await assert.rejects(sweep(archive, { window: 'P7D', remove: false, signal: never }), RefusedError);
+      const told = await muniment(['--home', home, 'status']);
+      assert.equal(told.code, 5, told.stderr);
+      assert.match(
+        told.stdout,
+        /ALERT: muniment\.yaml names .*, and by entry \d+ the archive's payloads are in /,
+      );
+      assert.deepEqual((await archiveStatus(archive)).left, {
+        entry: result.entry,
+        from: old.location,
+        to: fresh.location,
+      });
       assert.deepEqual((await verifyArchiveOf(archive)).problems, [], 'the old store still verifies');
 
       await follow(target);
+      assert.equal((await archiveStatus(archive)).left, null);
       assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
       assert.equal((await collectCity(archive)).captured, 1);
       assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
@@ -286,6 +301,45 @@ describe('store copy', () => {
     assert.deepEqual(verified.problems, []);
     assert.equal(verified.payloads.destroyed, destroyed.length);
   });
+
+  for (const kind of KINDS.filter((one) => one !== 'locked')) {
+    test(`what an earlier call copied to a ${kind} store is read again before it is counted`, async (t) => {
+      const target = await emptyStore(later, kind);
+      const file = await storeFile(home, target);
+      const stop = new AbortController();
+      await assert.rejects(
+        copied(archive, file, { signal: stop.signal, onProgress: () => stop.abort() }),
+        IncompleteError,
+      );
+      const fresh = await opened(t, target);
+      const noted = await archive.database.db
+        .selectFrom('payload_versions')
+        .select('commitment')
+        .where('store', '=', fresh.identity)
+        .execute();
+      const [lost, replaced] = noted.map((row) => row.commitment) as [string, string];
+      const eraser = openEraser(target, { clock: systemClock });
+      const object = await fresh.head(replaced);
+      for (const key of [lost, replaced]) await eraser.erase(key);
+      const { contentType, metadata } = object;
+      await fresh.put(
+        replaced,
+        { bytes: Buffer.alloc(object.length) },
+        { contentType, metadata: { ...metadata } },
+      );
+      const error = await copied(archive, file).catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof IncompleteError, String(error));
+      assert.match(error.message, new RegExp(`${replaced} as an earlier copy put it there`));
+      await collectCity(archive); // it has not moved
+
+      await eraser.erase(replaced);
+      const result = await copied(archive, file);
+      assert.equal(result.payloads, (await payloadsOf(archive)).length);
+      for (const key of [lost, replaced]) assert.equal(await isThere(fresh, key), true, 'copied again');
+      await follow(target);
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+    });
+  }
 
   test('a run that goes on during the copy is waited for, and all it captured is taken', async () => {
     const target = await emptyStore(later, 'directory');
@@ -400,6 +454,64 @@ describe('store copy', () => {
       assert.equal((await collectCity(archive)).status, 'complete');
     });
   }
+
+  test('refuses the store where the payloads are, under whatever name, and folders and prefixes within it or around it', async () => {
+    const refuses = async (target: StoreSettings): Promise<void> => {
+      const error = await copied(archive, await storeFile(home, target)).catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof InputError, `${JSON.stringify(target)}: ${String(error)}`);
+    };
+    if (here.provider !== 'directory') await follow(await moved());
+    assert.ok(here.provider === 'directory');
+    const { path } = here;
+    const folder = await mkdtemp(join(tmpdir(), 'muniment-links-'));
+    later.after(() => rm(folder, { recursive: true, force: true }));
+    await symlink(path, join(folder, 'payloads'));
+    await mkdir(join(folder, 'borrowed'));
+    await symlink(join(path, 'objects'), join(folder, 'borrowed', 'objects'));
+    for (const name of ['payloads', 'payloads/inner', 'payloads/objects', 'borrowed'])
+      await refuses({ provider: 'directory', path: join(folder, name) });
+    await refuses({ provider: 'directory', path: join(path, 'inner') });
+    await refuses({ provider: 'directory', path: dirname(path) });
+    assert.deepEqual((await readdir(path)).sort(), ['incoming', 'objects'], 'nothing is made there');
+    for (const kind of KINDS.filter((one) => one !== 'directory')) {
+      const bucket = await emptyStore(later, kind);
+      await copied(archive, await storeFile(home, bucket));
+      await follow(bucket);
+      assert.ok(bucket.provider === 's3' && bucket.endpoint !== null);
+      const alias = { ...bucket, endpoint: bucket.endpoint.replace('127.0.0.1', 'localhost') };
+      assert.notEqual(alias.endpoint, bucket.endpoint);
+      for (const same of [bucket, alias])
+        for (const prefix of ['city/', 'city/inner/', '']) await refuses({ ...same, prefix });
+      const client = new S3Client({ endpoint: bucket.endpoint, region: bucket.region, forcePathStyle: true });
+      const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: bucket.bucket }));
+      client.destroy();
+      assert.ok(Versions.length > 0);
+      for (const { Key } of Versions)
+        assert.match(Key ?? '', /^city\/[0-9a-f]{64}$/, 'scratch objects are gone');
+      // A prefix beside the present one is another store.
+      const beside = { ...alias, prefix: 'town/' };
+      await copied(archive, await storeFile(home, beside));
+      await follow(beside);
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+    }
+    if (here.provider !== 'directory') await follow(await moved());
+  });
+
+  test('refuses a bucket that does not keep the lock which its file claims, before anything is written there', async (t) => {
+    if (endpoint === null) return t.skip(SKIPPED);
+    const bucket = await emptyStore(later, 'bucket');
+    assert.ok(bucket.provider === 's3');
+    const target = { ...bucket, lock: { mode: 'GOVERNANCE', horizon: 'P90D' } } as const;
+    const to = await storeFile(home, target);
+    const told = await muniment(['--home', home, 'store', 'copy', '--to', to]);
+    assert.equal(told.code, 4, told.stderr);
+    assert.match(told.stderr, /does not enforce the lock that muniment\.yaml claims \(GOVERNANCE\)/);
+    const client = new S3Client({ endpoint, region: bucket.region, forcePathStyle: true });
+    const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: bucket.bucket }));
+    client.destroy();
+    assert.deepEqual(Versions, []);
+    await collectCity(archive); // it has not moved
+  });
 
   test('a store that is not there leaves the archive where it is, and says what to do', async () => {
     const nowhere: StoreSettings =

@@ -9,7 +9,7 @@ import { requirePermission } from '../../core/people.ts';
 import { archiveLocks, locksAlert } from '../../locks.ts';
 import { embeddedControl, migrateArchive, migrateDatabase, publishLedger } from '../../operations.ts';
 import { initArchive } from '../../setup.ts';
-import { archiveStatus, hasGap, type SourceStatus } from '../../status.ts';
+import { archiveStatus, departureAlert, hasGap, type SourceStatus } from '../../status.ts';
 import { openHome, type Shell } from './shell.ts';
 
 /** On a command line a relative path means the current folder; in muniment.yaml it means the home. */
@@ -150,18 +150,21 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
       await using archive = await openHome(shell);
       const status = await archiveStatus(archive);
       const locks = await archiveLocks(archive);
-      const alert = locks === null ? null : locksAlert(locks);
-      const { origin, records, entries, unsigned, store, lock, sources } = status;
+      const { origin, records, entries, unsigned, store, lock, left, sources } = status;
+      const alerts = [
+        left === null ? null : departureAlert(left),
+        locks === null ? null : locksAlert(locks),
+      ].filter((alert) => alert !== null);
       shell
         .output()
         .result({ ...status, locks }, () =>
           [
             `${origin}: ${records} records, ${entries} entries, ${unsigned} unsigned; payloads in ${store} (lock: ${lock})`,
             ...(sources.length === 0 ? ['No source is configured.'] : sources.map(sourceLine)),
-            ...(alert === null ? [] : [alert]),
+            ...alerts,
           ].join('\n'),
         );
-      if (alert !== null || sources.some(hasGap)) shell.end(EXIT.incomplete);
+      if (alerts.length > 0 || sources.some(hasGap)) shell.end(EXIT.incomplete);
     });
 }
 
