@@ -155,7 +155,8 @@ describe('an archive whose database is lost', () => {
     );
     // What held is unknown, so it counts as not applied until somebody applies it.
     assert.equal((await listHolds(archive)).unapplied, true);
-    await putPolicyInForce(archive);
+    await assert.rejects(putPolicyInForce(archive), RefusedError);
+    await putPolicyInForce(archive, { lostHoldsAreBack: true });
     assert.equal((await listHolds(archive)).unapplied, false);
     await collectCity(archive);
     const after = await verifyArchiveOf(archive);

@@ -151,17 +151,18 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
       const status = await archiveStatus(archive);
       const locks = await archiveLocks(archive);
       const alert = locks === null ? null : locksAlert(locks);
-      const { origin, records, entries, unsigned, store, lock, sources } = status;
+      const { origin, records, entries, unsigned, store, lock, sources, lostHolds } = status;
       shell
         .output()
         .result({ ...status, locks }, () =>
           [
             `${origin}: ${records} records, ${entries} entries, ${unsigned} unsigned; payloads in ${store} (lock: ${lock})`,
             ...(sources.length === 0 ? ['No source is configured.'] : sources.map(sourceLine)),
+            ...(lostHolds === null ? [] : [`HOLDS MAY BE LOST. ${lostHolds.sentence}`]),
             ...(alert === null ? [] : [alert]),
           ].join('\n'),
         );
-      if (alert !== null || sources.some(hasGap)) shell.end(EXIT.incomplete);
+      if (alert !== null || lostHolds !== null || sources.some(hasGap)) shell.end(EXIT.incomplete);
     });
 }
 

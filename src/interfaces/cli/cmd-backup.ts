@@ -208,7 +208,7 @@ function addRebuild(program: Command, shell: Shell): void {
             `Rebuilt ${rebuilt.origin} in ${rebuilt.home} from ${rebuilt.entries} entries`,
             ...(finished.lostBodies > 0
               ? [
-                  `  LOST: the bodies of ${finished.lostBodies} entries (accounts, policy, holds): a published log holds none. Nothing may be destroyed until \`muniment policy apply\``,
+                  `  LOST: the bodies of ${finished.lostBodies} entries (accounts, policy, holds): a published log holds none. Nothing may be destroyed until the files of every hold are back and \`muniment policy apply --lost-holds-are-back\` says so`,
                 ]
               : []),
             ...(rebuilt.lostCount > 0
@@ -294,7 +294,7 @@ function addRestore(program: Command, shell: Shell): void {
             `  ${plural(payloads.carried, 'payload')} brought back, ${finished.destroyedAgain} destroyed again or kept out`,
             ...(finished.lostBodies > 0
               ? [
-                  `  LOST: the bodies of ${finished.lostBodies} published entries, among them perhaps holds: nothing may be destroyed until \`muniment policy apply\``,
+                  `  LOST: the bodies of ${finished.lostBodies} published entries, among them perhaps holds: nothing may be destroyed until the files of every hold are back and \`muniment policy apply --lost-holds-are-back\` says so`,
                 ]
               : []),
             ...(finished.losses > 0
