@@ -10,6 +10,7 @@ import { leftovers } from './store/leftovers.ts';
 import type { ObjectStore } from './store/objects.ts';
 import { openStore } from './store/open.ts';
 import { type CopyResult, copyStore } from './upkeep/copy.ts';
+import { requireOwnStore } from './upkeep/restores.ts';
 import { type SweepResult, sweepStore } from './upkeep/sweep.ts';
 
 /** Nothing younger is ever removed: whoever stores a payload enters it within seconds, or within its run. */
@@ -37,7 +38,8 @@ function momentBefore(now: Temporal.Instant, window: string): Temporal.Instant {
 
 /**
  * Compares store and rows; with `remove`, removes objects that no row knows and that are older than the window.
- * @throws VerificationError when the ledger is shorter than what was signed: then rows are missing, and nothing may be removed
+ * @throws VerificationError when the ledger is shorter than what was signed: then rows are missing, and nothing may be removed;
+ *   RefusedError when the store came with a restore and may be another archive's too
  */
 export async function sweep(
   archive: Archive,
@@ -46,7 +48,10 @@ export async function sweep(
   const { database, store, settings, clock, ledger } = archive;
   const now = clock.now();
   const before = momentBefore(now, options.window);
-  if (options.remove) await requireWholeLedger(archive);
+  if (options.remove) {
+    await requireOwnStore(database.db, store);
+    await requireWholeLedger(archive);
+  }
   return stoppable(options.signal, 'store sweep', () =>
     sweepStore(
       {
