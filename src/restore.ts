@@ -222,7 +222,8 @@ async function knownHeads(
       },
     );
   }
-  requireReached(Math.max(size, published?.checkpoint.size ?? 0), heads);
+  const reached = Math.max(size, published?.checkpoint.size ?? 0);
+  requireReached(reached, heads, { registration: reached === size });
   return heads;
 }
 
