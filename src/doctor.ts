@@ -6,7 +6,13 @@ import { stat } from 'node:fs/promises';
 import { type Environment, readSettings, type Settings } from './config.ts';
 import { homePaths, openArchive, openHomeDatabase } from './context.ts';
 import type { Clock } from './core/clock.ts';
-import { unapplied } from './disposition/policy-in-force.ts';
+import {
+  LOSS_REMEDY,
+  type LostBodies,
+  lossSentence,
+  unacknowledgedLoss,
+  unapplied,
+} from './disposition/policy-in-force.ts';
 import { bad, type Check, good, note, told } from './doctor/check.ts';
 import { databaseChecks } from './doctor/database-checks.ts';
 import { directoryChecks } from './doctor/directory-checks.ts';
@@ -114,7 +120,12 @@ async function archiveChecks(home: string, environment: Environment, clock: Cloc
     opened.database.db,
     await readPolicyFiles(homePaths(opened.settings.home).policies),
   );
-  return [signedHead(size, pinned?.size ?? null), policy(differing)];
+  const loss = await unacknowledgedLoss(opened.database.db);
+  return [
+    signedHead(size, pinned?.size ?? null),
+    ...(loss === null ? [] : [lostHolds(loss)]),
+    policy(differing),
+  ];
 }
 
 function signedHead(size: number, signed: number | null): Check {
@@ -136,6 +147,18 @@ function signedHead(size: number, signed: number | null): Check {
     return note({ id, tried, saw, means }, 'Run `muniment ledger checkpoint`, where the signing key is.');
   }
   return good({ id, tried, saw, means: 'A ledger that was changed would no longer fit it.' });
+}
+
+function lostHolds(loss: LostBodies): Check {
+  return bad(
+    {
+      id: 'policy.lost-holds',
+      tried: 'whether holds are lost',
+      saw: lossSentence(loss),
+      means: 'What is under a hold may not be known, so nothing may be destroyed.',
+    },
+    LOSS_REMEDY,
+  );
 }
 
 function policy(differing: readonly string[]): Check {

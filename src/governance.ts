@@ -8,8 +8,12 @@ import {
   type Application,
   type Applied,
   applyPolicy,
+  LOSS_REMEDY,
+  type LostBodies,
+  lossSentence,
   policyInForce,
   recordFacts,
+  unacknowledgedLoss,
   unapplied,
 } from './disposition/policy-in-force.ts';
 import { checkPolicy, type Finding, findingOf } from './policy/check.ts';
@@ -67,8 +71,14 @@ export type PutInForce = Application & {
   readonly warnings: readonly Finding[];
 };
 
-/** @throws InputError when the check finds an error: nothing is applied in part */
-export async function putPolicyInForce(archive: Archive): Promise<PutInForce> {
+/**
+ * @throws InputError when the check finds an error: nothing is applied in part; RefusedError when holds may be among what a restore lost, and
+ *   nobody says that they are back
+ */
+export async function putPolicyInForce(
+  archive: Archive,
+  { lostHoldsAreBack = false }: { lostHoldsAreBack?: boolean } = {},
+): Promise<PutInForce> {
   const { settings, clock, database, ledger, account } = archive;
   const { files, findings } = await readAndCheck(settings, clock);
   const errors = findings.filter((finding) => finding.level === 'error');
@@ -78,7 +88,7 @@ export async function putPolicyInForce(archive: Archive): Promise<PutInForce> {
     });
   }
   const { policies } = homePaths(settings.home);
-  const application = await applyPolicy(database.db, ledger, account.id, files, policies);
+  const application = await applyPolicy(database.db, ledger, account.id, files, policies, lostHoldsAreBack);
   // What the policy before let go may be kept now: until the next renewal has looked, its locks count as due.
   await database.db
     .updateTable('payload_locks')
@@ -101,7 +111,7 @@ export async function explainRecord(archive: Archive, record: string): Promise<D
   const { policy } = await policyInForce(db, Number.MAX_SAFE_INTEGER);
   const facts = await recordFacts(db, record, Number.MAX_SAFE_INTEGER, sources);
   const decision = decide(facts, policy, todayIn(archive.settings, archive.clock), civil);
-  const told = (await filesAgainstForce(archive)).map(({ sentence }) => sentence);
+  const told = (await whyNothingMayGo(archive)).map(({ sentence }) => sentence);
   const mayGo = decision.decision === 'eligible' || decision.decision === 'review';
   return {
     ...decision,
@@ -135,6 +145,21 @@ export async function retentionLine(
   return `${series.code}, ${series.title} (${series.schedule} ${series.version}): ${kept}.`;
 }
 
+/** What keeps anything from being destroyed: holds that may be lost, files that differ from what is in force or cannot be read. */
+async function whyNothingMayGo(archive: Archive): Promise<{ ofHolds: boolean; sentence: string }[]> {
+  const loss = await lostHolds(archive);
+  const lost = loss === null ? [] : [{ ofHolds: true, sentence: loss.sentence }];
+  return [...lost, ...(await filesAgainstForce(archive))];
+}
+
+/** What a restore lost and nobody said is back; null: nothing. */
+export async function lostHolds(
+  archive: Pick<Archive, 'database'>,
+): Promise<(LostBodies & { readonly sentence: string }) | null> {
+  const loss = await unacknowledgedLoss(archive.database.db);
+  return loss === null ? null : { ...loss, sentence: `${lossSentence(loss)} ${LOSS_REMEDY}` };
+}
+
 /** How the files differ from what is in force. Files that cannot be read count as different. */
 async function filesAgainstForce(archive: Archive): Promise<{ ofHolds: boolean; sentence: string }[]> {
   try {
@@ -154,15 +179,16 @@ async function filesAgainstForce(archive: Archive): Promise<{ ofHolds: boolean; 
   }
 }
 
-/** Holds in force. `unapplied`: their files say something else, or cannot be read; `told` says which. */
+/** Holds in force. `unapplied`: their files say something else or cannot be read, or a restore may have lost some; `told` says which. */
 export async function listHolds(
   archive: Archive,
-): Promise<{ holds: Hold[]; unapplied: boolean; told: readonly string[] }> {
+): Promise<{ holds: Hold[]; unapplied: boolean; lost: LostBodies | null; told: readonly string[] }> {
   const { policy } = await policyInForce(archive.database.db, Number.MAX_SAFE_INTEGER);
-  const differing = (await filesAgainstForce(archive)).filter(({ ofHolds }) => ofHolds);
+  const differing = (await whyNothingMayGo(archive)).filter(({ ofHolds }) => ofHolds);
   return {
     holds: [...policy.holds],
     unapplied: differing.length > 0,
+    lost: await unacknowledgedLoss(archive.database.db),
     told: differing.map(({ sentence }) => sentence),
   };
 }

@@ -52,11 +52,23 @@ export async function headOfKeys(file: string, key: string): Promise<KnownHead |
 /**
  * Nothing that was signed is given up in silence.
  * @param reached entries that there will be
+ * @param registration the one entry after `reached` is likely the backup's own, which no backup can hold
  * @throws RefusedError when a known head is longer
  */
-export function requireReached(reached: number, heads: readonly KnownHead[]): void {
+export function requireReached(
+  reached: number,
+  heads: readonly KnownHead[],
+  { registration = false }: { registration?: boolean } = {},
+): void {
   const longest = heads.toSorted((a, b) => b.size - a.size)[0];
   if (longest === undefined || longest.size <= reached) return;
+  if (registration && longest.size === reached + 1)
+    throw new RefusedError(
+      `${longest.from} covers ${longest.size} entries, and only ${reached} are here: entry ${reached}, which was signed, is not`,
+      {
+        hint: 'It may be nothing but the entry by which the archive registered this very backup: that is made and signed right after the backup, so no backup holds its own. Nothing here can tell it from another entry. Give a log that was published after the backup (--published DIR: it holds that entry, and the backup its body), or a later backup. As long as the old database exists, `muniment ledger publish` there makes such a log; make it a habit after each `muniment backup`. Only where there is none has this log ended: then make a new archive under another origin with `muniment init`, and keep this backup and that checkpoint as evidence.',
+      },
+    );
   throw new RefusedError(
     `${longest.from} covers ${longest.size} entries, and only ${reached} are here: the entries ${reached} to ${longest.size - 1}, which were signed, are lost`,
     {

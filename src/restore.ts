@@ -2,7 +2,7 @@
 // restore is made again with the same answers and goes on.
 
 import { rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import {
   type KeyFile,
   loadTables,
@@ -58,6 +58,8 @@ export interface Restored {
   readonly backup: { readonly id: string; readonly madeAt: string; readonly size: number };
   readonly replayed: number;
   readonly payloads: { readonly carried: number; readonly lost: number };
+  /** The store, where it is also that of the archive that was backed up. */
+  readonly sharedStore: string | null;
   readonly finished: Finished;
 }
 
@@ -129,6 +131,9 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
   await rm(versions, { force: true });
   await requireStoreInForce(database.db, store.identity);
 
+  // Whoever uses the store that the backup refers to may go on doing so. One below the new home is new itself.
+  const own = settings.store.provider === 'directory' && settings.store.path.startsWith(`${home}${sep}`);
+  const shared = !carries || (!own && store.location === manifest.payloads.store);
   const ledger = new Ledger({ db: database.db, origin: manifest.origin, clock });
   const replayed = await replay(database, ledger, store, settings, opened, published, work);
   const actor = await firstAccount(database);
@@ -142,7 +147,11 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
       replayed,
       destroyFrom: manifest.ledger.size,
       recovery: unfinished.recovery,
-      details: { backup: manifest.id, lostPayloads: payloads.lostCount },
+      details: {
+        backup: manifest.id,
+        lostPayloads: payloads.lostCount,
+        sharedStore: shared ? store.identity : null,
+      },
     },
     { heads, acceptLosses: request.acceptLosses, signal: work.signal, onProgress },
   );
@@ -155,6 +164,7 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
     backup: { id: manifest.id, madeAt: manifest.madeAt, size: manifest.ledger.size },
     replayed,
     payloads: { carried: payloads.carried, lost: payloads.lostCount },
+    sharedStore: shared ? store.location : null,
     finished,
   };
 }
@@ -216,7 +226,8 @@ async function knownHeads(
       },
     );
   }
-  requireReached(Math.max(size, published?.checkpoint.size ?? 0), heads);
+  const reached = Math.max(size, published?.checkpoint.size ?? 0);
+  requireReached(reached, heads, { registration: reached === size });
   return heads;
 }
 

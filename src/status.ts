@@ -2,6 +2,7 @@
 
 import { type UnfinishedRun, unfinishedRuns } from './capture/begun.ts';
 import type { Archive } from './context.ts';
+import { lostHolds } from './governance.ts';
 import { type Departure, departureFrom } from './ledger/store-in-force.ts';
 
 export interface SourceStatus {
@@ -26,6 +27,8 @@ export interface ArchiveStatus {
   /** Entries beyond the last signed head. */
   readonly unsigned: number;
   readonly sources: readonly SourceStatus[];
+  /** Holds that a restore may have lost, until somebody says that they are back. */
+  readonly lostHolds: Awaited<ReturnType<typeof lostHolds>>;
 }
 
 export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
@@ -67,6 +70,7 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
     entries: head.size,
     unsigned: head.size - (pinned?.size ?? 0),
     sources,
+    lostHolds: await lostHolds(archive),
   };
 }
 

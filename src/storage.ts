@@ -13,6 +13,7 @@ import { openStore } from './store/open.ts';
 import { requireClaim } from './store/proof.ts';
 import { isSamePlace } from './store/same-place.ts';
 import { type CopyResult, copyStore } from './upkeep/copy.ts';
+import { requireOwnStore } from './upkeep/restores.ts';
 import { type SweepResult, sweepStore } from './upkeep/sweep.ts';
 
 /** Nothing younger is ever removed: whoever stores a payload enters it within seconds, or within its run. */
@@ -40,8 +41,8 @@ function momentBefore(now: Temporal.Instant, window: string): Temporal.Instant {
 
 /**
  * Compares store and rows; with `remove`, removes objects that no row knows and that are older than the window.
- * @throws RefusedError when the archive has left the store: its rows speak of another; VerificationError when the ledger is shorter than what
- *   was signed: then rows are missing, and nothing may be removed
+ * @throws RefusedError when the archive has left the store (its rows speak of another), or when the store came with a restore and may be
+ *   another archive's too; VerificationError when the ledger is shorter than what was signed: then rows are missing, and nothing may be removed
  */
 export async function sweep(
   archive: Archive,
@@ -51,7 +52,10 @@ export async function sweep(
   const now = clock.now();
   const before = momentBefore(now, options.window);
   await requireStoreInForce(database.db, store.identity);
-  if (options.remove) await requireWholeLedger(archive);
+  if (options.remove) {
+    await requireOwnStore(database.db, store);
+    await requireWholeLedger(archive);
+  }
   return stoppable(options.signal, 'store sweep', () =>
     sweepStore(
       {

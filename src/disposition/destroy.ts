@@ -13,7 +13,14 @@ import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import { type CivilSettings, type Decision, decide } from '../policy/decide.ts';
 import type { PolicyFile } from '../policy/load.ts';
 import type { ObjectEraser } from '../store/objects.ts';
-import { policyInForce, recordFacts, unapplied } from './policy-in-force.ts';
+import {
+  LOSS_REMEDY,
+  lossSentence,
+  policyInForce,
+  recordFacts,
+  unacknowledgedLoss,
+  unapplied,
+} from './policy-in-force.ts';
 
 const INTENT = 'disposition.intent';
 
@@ -42,7 +49,8 @@ interface Intent {
 /**
  * Destroys records that policy makes eligible today: all of them, or none is begun.
  * @returns position of the intent, and how many payloads are gone
- * @throws RefusedError when one of them is not eligible, or files differ from the policy in force
+ * @throws RefusedError when one of them is not eligible, or files differ from the policy in force, or holds may
+ *   be among what a restore lost
  */
 export async function destroyRecords(
   context: DispositionContext,
@@ -51,6 +59,9 @@ export async function destroyRecords(
 ): Promise<{ intent: number; payloads: number }> {
   const intent = await context.ledger.write(context.actor, async (batch) => {
     await requireStoreInForce(batch.tx, context.store);
+    const loss = await unacknowledgedLoss(batch.tx);
+    if (loss !== null)
+      throw new RefusedError(`nothing may be destroyed. ${lossSentence(loss)}`, { hint: LOSS_REMEDY });
     const differing = await unapplied(batch.tx, inputs.files);
     if (differing.length > 0) {
       throw new RefusedError(`the files of ${differing.join(' and ')} differ from the policy in force`, {

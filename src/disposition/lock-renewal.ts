@@ -10,7 +10,7 @@ import { storedVersions } from '../db/payload-versions.ts';
 import { decide, type Policy } from '../policy/decide.ts';
 import type { LockKeeper } from '../store/objects.ts';
 import type { DecisionInputs } from './destroy.ts';
-import { policyInForce, recordFacts, unapplied } from './policy-in-force.ts';
+import { policyInForce, recordFacts, unacknowledgedLoss, unapplied } from './policy-in-force.ts';
 
 export interface RenewalContext {
   readonly db: Database;
@@ -96,8 +96,10 @@ export async function renewLocks(
     errors: [],
   };
   const { policy } = await policyInForce(context.db, Number.MAX_SAFE_INTEGER);
-  // While files differ from what is applied nothing may be destroyed, so nothing may lapse.
-  const mayDestroy = (await unapplied(context.db, inputs.files)).length === 0;
+  // While files differ from what is applied, or holds may be lost, nothing may be destroyed, so nothing may lapse.
+  const mayDestroy =
+    (await unacknowledgedLoss(context.db)) === null &&
+    (await unapplied(context.db, inputs.files)).length === 0;
   const { now } = inputs;
   const dates = { now, horizon: context.horizon, timezone: inputs.civil.timezone };
   const aims = new Map<string, Promise<LockAim>>();

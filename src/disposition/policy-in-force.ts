@@ -53,9 +53,7 @@ export interface AppliedBy {
 export async function policyInForce(db: Database, size: number): Promise<Applied> {
   const schedules = await appliedBody(db, KINDS.schedules, size);
   const holds = await appliedBody(db, KINDS.holds, size);
-  const files = [schedules, holds].flatMap((body) =>
-    body === null ? [] : (JSON.parse(body.text) as { files: PolicyFile[] }).files,
-  );
+  const files = [schedules, holds].flatMap((body) => (body === null ? [] : filesOf(body)));
   return {
     policy: parsePolicy(files, 'the applied policy: '),
     schedules: appliedBy(schedules),
@@ -67,33 +65,57 @@ function appliedBy(body: AppliedBy | null): AppliedBy | null {
   return body === null ? null : { seq: body.seq, commitment: body.commitment };
 }
 
-/** Position of the last restore that lost bodies of entries: among them may be schedules and holds. -1: there was none. */
-async function lastLoss(db: Database): Promise<number> {
-  const { rows } = await sql<{ seq: number }>`
-    SELECT seq FROM entry_bodies
-    WHERE kind = 'restore.performed' AND (convert_from(body, 'UTF8')::jsonb ->> 'lostBodies')::bigint > 0
-    ORDER BY seq DESC LIMIT 1`.execute(db);
-  return rows[0]?.seq ?? -1;
+/** A restore that could not bring back all bodies of entries: among those may be schedules and holds that nobody here knows of. */
+export interface LostBodies {
+  /** Position of the restore's entry. */
+  readonly restore: number;
+  readonly lost: number;
+  /** The entries among which they are. */
+  readonly from: number;
+  readonly through: number;
 }
 
-/**
- * @returns which of schedules and holds differ, as files, from what is applied. After a restore that may have lost an applied hold nobody
- *   can know what was in force: both count as differing until they are applied anew.
- */
+/** @returns the newest restore with lost bodies, unless an applied policy says that the holds among them are back */
+export async function unacknowledgedLoss(db: Database): Promise<LostBodies | null> {
+  const { rows } = await sql<{ seq: number; lost: number; entry: Buffer }>`
+    SELECT b.seq, (convert_from(b.body, 'UTF8')::jsonb ->> 'lostBodies')::integer AS lost, e.entry
+    FROM entry_bodies AS b JOIN ledger_entries AS e ON e.seq = b.seq
+    WHERE b.kind = 'restore.performed' AND (convert_from(b.body, 'UTF8')::jsonb ->> 'lostBodies')::bigint > 0
+      AND NOT EXISTS (
+        SELECT FROM entry_bodies AS a WHERE a.kind = ${KINDS.holds} AND a.seq > b.seq
+          AND (convert_from(a.body, 'UTF8')::jsonb ->> 'lostHoldsAreBack')::bigint >= b.seq)
+    ORDER BY b.seq DESC LIMIT 1`.execute(db);
+  const row = rows[0];
+  if (row === undefined) return null;
+  const { size, replayed } = JSON.parse(row.entry.toString('utf8')) as { size: number; replayed: number };
+  return { restore: row.seq, lost: row.lost, from: size, through: size + replayed - 1 };
+}
+
+/** @returns what people must know of it */
+export function lossSentence({ restore, lost, from, through }: LostBodies): string {
+  return `The restore of entry ${restore} could not bring back ${lost} of the bodies of entries ${from} to ${through}: holds and schedules may be among them.`;
+}
+
+export const LOSS_REMEDY =
+  'Bring the files of every hold and schedule that was in force back to policies/, then run `muniment policy apply --lost-holds-are-back`. Until then nothing may be destroyed.';
+
+/** @returns which of schedules and holds differ, as files, from what is applied */
 export async function unapplied(
   db: Database,
   files: readonly PolicyFile[],
 ): Promise<('schedules' | 'holds')[]> {
   const differing: ('schedules' | 'holds')[] = [];
-  const loss = await lastLoss(db);
   for (const room of ['schedules', 'holds'] as const) {
     const applied = await appliedBody(db, KINDS[room], Number.MAX_SAFE_INTEGER);
-    const present = bodyOf(part(files, room));
-    const lost = loss > (applied?.seq ?? -1);
-    if (lost || (applied === null ? part(files, room).length > 0 : applied.text !== present))
-      differing.push(room);
+    const present = part(files, room);
+    const same = applied === null ? present.length === 0 : bodyOf(filesOf(applied)) === bodyOf(present);
+    if (!same) differing.push(room);
   }
   return differing;
+}
+
+function filesOf(applied: { readonly text: string }): PolicyFile[] {
+  return (JSON.parse(applied.text) as { files: PolicyFile[] }).files;
 }
 
 function bodyOf(files: readonly PolicyFile[]): string {
@@ -112,11 +134,15 @@ export interface Application {
   readonly schedules: number | null;
   readonly holds: number | null;
   readonly changes: readonly PolicyChange[];
+  /** The loss that this application says is made good; the entry of the holds keeps that. */
+  readonly acknowledged: LostBodies | null;
 }
 
 /**
  * Puts the files in force. A hold that was applied and whose file vanished stays until a release in its file is applied.
- * @throws InputError on a bad file, RefusedError when an applied, unreleased hold has no file: nothing is applied then
+ * @param lostHoldsAreBack somebody answers for it that holds which a restore lost are among the files
+ * @throws InputError on a bad file, RefusedError when an applied, unreleased hold has no file, or a restore may have lost some and nobody
+ *   says that they are back: nothing is applied then
  */
 export async function applyPolicy(
   db: Database,
@@ -124,31 +150,37 @@ export async function applyPolicy(
   actor: string,
   files: readonly PolicyFile[],
   folder: string,
+  lostHoldsAreBack: boolean,
 ): Promise<Application> {
   const wanted = parsePolicy(files, folder);
-  if ((await unapplied(db, files)).length === 0) return { schedules: null, holds: null, changes: [] };
+  if ((await unapplied(db, files)).length === 0 && (await unacknowledgedLoss(db)) === null)
+    return { schedules: null, holds: null, changes: [], acknowledged: null };
   return ledger.write(actor, async (batch) => {
     // Asked again under the sequencer's lock: two who apply the same files enter them once.
     const changed = await unapplied(batch.tx, files);
+    const loss = await unacknowledgedLoss(batch.tx);
+    if (loss !== null && !lostHoldsAreBack)
+      throw new RefusedError(`nothing was applied. ${lossSentence(loss)}`, { hint: LOSS_REMEDY });
     const { policy } = await policyInForce(batch.tx, Number.MAX_SAFE_INTEGER);
     refuseLostHolds(policy, wanted);
-    const enter = (room: 'schedules' | 'holds'): number | null => {
-      if (!changed.includes(room)) return null;
-      const body = JSON.parse(bodyOf(part(files, room))) as Json;
-      // Holds must not show to an outsider: their entry is sealed.
-      return batch.addWithBody(
-        { type: room === 'schedules' ? 'policy.applied' : 'sealed' },
-        KINDS[room],
-        body,
-      );
-    };
+    const bodyOfRoom = (room: 'schedules' | 'holds') => JSON.parse(bodyOf(part(files, room))) as object;
     return {
-      schedules: enter('schedules'),
-      holds: enter('holds'),
+      schedules: changed.includes('schedules')
+        ? batch.addWithBody({ type: 'policy.applied' }, KINDS.schedules, bodyOfRoom('schedules') as Json)
+        : null,
+      // Holds must not show to an outsider: their entry is sealed. Where holds were lost it is written in any case, to say that they are back.
+      holds:
+        changed.includes('holds') || loss !== null
+          ? batch.addWithBody({ type: 'sealed' }, KINDS.holds, {
+              ...bodyOfRoom('holds'),
+              ...(loss === null ? {} : { lostHoldsAreBack: loss.restore }),
+            })
+          : null,
       changes: [
         ...changesOf('schedule', policy.schedules, wanted.schedules),
         ...changesOf('hold', policy.holds, wanted.holds),
       ],
+      acknowledged: loss,
     };
   });
 }

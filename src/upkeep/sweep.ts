@@ -11,6 +11,7 @@ import type { ListedObject, ObjectEraser, ObjectReader } from '../store/objects.
 import { compare, type PayloadRow, payloadRows } from './compare.ts';
 import { type LostRow, lostRows } from './lost-rows.ts';
 import { ownersOf } from './owners.ts';
+import { type Gap, gaps, sharedSince } from './restores.ts';
 
 export interface SweepContext {
   readonly database: DatabaseHandle;
@@ -24,9 +25,17 @@ export interface SweepContext {
 /**
  * What is so of an object that no row knows, or what was done with it. Kept: `recent`, `foreign` (another archive's), `unmarked` (it does not
  * say whose it is), `named` (a document of its owner names it: its row was lost), `unsure` (such a document cannot be read), `locked`,
- * `busy`. Otherwise `removable`, `removed`; or `entered`, since a row came meanwhile.
+ * `busy`, `after-backup` (stored when the archive was not yet what a restore made of it: perhaps all that is left of a record). Otherwise `removable`, `removed`; or `entered`, since a row came meanwhile.
  */
-export type Outcome = Removal | 'recent' | 'foreign' | 'unmarked' | 'named' | 'unsure' | 'removable';
+export type Outcome =
+  | Removal
+  | 'after-backup'
+  | 'recent'
+  | 'foreign'
+  | 'unmarked'
+  | 'named'
+  | 'unsure'
+  | 'removable';
 
 /** A count, and the first of what was counted. */
 export interface Found<T> {
@@ -37,6 +46,8 @@ export interface Found<T> {
 export interface SweepResult {
   readonly store: string;
   readonly dryRun: boolean;
+  /** Position of the restore since which another archive may have this store too: then nothing is removed. */
+  sharedSince: number | null;
   /** Objects stored after this moment are left alone. */
   readonly before: string;
   objects: number;
@@ -87,6 +98,7 @@ class Sweep {
   readonly #result: SweepResult;
   #unreferenced: ListedObject[] = [];
   #absent: PayloadRow[] = [];
+  #gaps: readonly Gap[] = [];
   #attempts: number;
 
   constructor(context: SweepContext, options: Parameters<typeof sweepStore>[1]) {
@@ -97,6 +109,7 @@ class Sweep {
     this.#result = {
       store: context.store.location,
       dryRun: context.eraser === null,
+      sharedSince: null,
       before: options.before.toString(),
       objects: 0,
       rows: 0,
@@ -112,6 +125,8 @@ class Sweep {
     const { store, database, leftovers } = this.#context;
     const { signal, onProgress, before, stale } = this.#options;
     const result = this.#result;
+    this.#gaps = await gaps(database.db);
+    result.sharedSince = await sharedSince(database.db, store.identity);
     // First: rows that cannot be trusted must not decide what nobody knows.
     for await (const lost of lostRows(database.db)) {
       signal.throwIfAborted();
@@ -166,25 +181,29 @@ class Sweep {
       objects.map(
         async (object): Promise<[ListedObject, Outcome | null]> => [
           object,
-          known.has(object.key) ? 'entered' : await this.#judge(object.key),
+          known.has(object.key) ? 'entered' : await this.#judge(object),
         ],
       ),
     );
     const removable = judged.flatMap(([object, outcome]) => (outcome === 'removable' ? [object.key] : []));
     const { eraser } = this.#context;
     const removals =
-      eraser === null || this.#result.lostRows.count > 0 ? new Map() : await this.#remove(eraser, removable);
+      eraser === null || this.#result.lostRows.count > 0 || this.#result.sharedSince !== null
+        ? new Map()
+        : await this.#remove(eraser, removable);
     for (const [object, outcome] of judged)
       if (outcome !== null) this.#tell(object, removals.get(object.key) ?? outcome);
   }
 
   /** @returns null when the object is gone since it was listed */
-  async #judge(key: string): Promise<Outcome | null> {
+  async #judge({ key, modifiedAt }: ListedObject): Promise<Outcome | null> {
     try {
       const { metadata, lockedUntil } = await this.#context.store.head(key);
       if (metadata.archive === undefined) return 'unmarked';
       if (metadata.archive !== this.#mark) return 'foreign';
       const outcome = await this.#judgeOwner(key, metadata);
+      if (outcome === 'removable' && this.#gaps.some((gap) => isWithin(modifiedAt, gap)))
+        return 'after-backup';
       const locked = lockedUntil !== null && Temporal.Instant.compare(lockedUntil, this.#options.now) > 0;
       return outcome === 'removable' && locked ? 'locked' : outcome;
     } catch (error) {
@@ -248,6 +267,10 @@ class Sweep {
     for (const { commitment: payload, record, run, role, seq: entry } of gone.flat())
       if (!lawfully.has(payload)) add(this.#result.missing, { payload, record, run, role, entry });
   }
+}
+
+function isWithin(moment: Temporal.Instant, { from, until }: Gap): boolean {
+  return Temporal.Instant.compare(moment, from) >= 0 && Temporal.Instant.compare(moment, until) <= 0;
 }
 
 function add<T>(found: Found<T>, one: T): void {

@@ -1,16 +1,19 @@
 // The database of an archive made anew from its ledger and its objects: everything that they say, nothing that they do not.
 
 import assert from 'node:assert/strict';
-import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { storePayload } from '../../src/capture/payloads.ts';
 import { openArchive, openHomeDatabase } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { RefusedError, VerificationError } from '../../src/core/errors.ts';
+import { newId } from '../../src/core/ids.ts';
 import { listHolds, putPolicyInForce } from '../../src/governance.ts';
 import { PROJECTED_TABLES } from '../../src/ledger/projection.ts';
 import { publishLedger, searchRecords } from '../../src/operations.ts';
 import { type RebuildRequest, rebuildArchive } from '../../src/rebuild.ts';
+import { sweep } from '../../src/storage.ts';
 import { FakePlatform } from '../support/appview.ts';
 import {
   collectCity,
@@ -155,8 +158,37 @@ describe('an archive whose database is lost', () => {
     );
     // What held is unknown, so it counts as not applied until somebody applies it.
     assert.equal((await listHolds(archive)).unapplied, true);
-    await putPolicyInForce(archive);
+    await assert.rejects(putPolicyInForce(archive), RefusedError);
+    await putPolicyInForce(archive, { lostHoldsAreBack: true });
     assert.equal((await listHolds(archive)).unapplied, false);
+    // What was stored after the last entry that came back, and before the rebuild, may be a record's; older and younger is not.
+    const stored = async (days: number): Promise<string> => {
+      const { commitment } = await storePayload(archive, Buffer.from(`${days}`), {
+        owner: { record: newId(systemClock.now()) },
+        role: 'slice',
+        contentType: 'application/json',
+      });
+      const path = join(home, 'payloads', 'objects', commitment.slice(0, 2), commitment);
+      const at = new Date(Date.now() + days * 86_400_000);
+      await utimes(path, at, at);
+      return commitment;
+    };
+    const [older, between, younger] = [await stored(-3), await stored(0), await stored(3)];
+    const clock = { now: () => systemClock.now().add({ hours: 12 * 24 }) };
+    const swept = await sweep(
+      { ...archive, clock },
+      { window: 'P7D', remove: true, signal: new AbortController().signal },
+    );
+    const outcomes = swept.unreferenced.listed.map((one) => [one.object, one.outcome]);
+    assert.deepEqual(
+      new Map(outcomes as [string, string][]),
+      new Map([
+        [older, 'removed'],
+        [between, 'after-backup'],
+        [younger, 'removed'],
+      ]),
+    );
+    await archive.store.head(between);
     await collectCity(archive);
     const after = await verifyArchiveOf(archive);
     assert.deepEqual([after.ok, after.problems], [true, []]);

@@ -14,6 +14,7 @@ import { PROJECTED_TABLES } from '../../src/ledger/projection.ts';
 import { publishLedger } from '../../src/operations.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { muniment } from '../support/command.ts';
 import {
   adoptSchedule,
   destroyLater,
@@ -281,6 +282,9 @@ describe('an archive in a folder', () => {
     assert.ok(payloads.length >= 2);
     platform.post('4', 'budget hearing');
     await collectCity(made.archive);
+    const late = join('policies', 'holds', 'late.yaml');
+    await writeFile(join(made.home, late), HOLD.replace('smith', 'late').replace('street', 'parade'));
+    await putPolicyInForce(made.archive);
     const log = join(folder, 'published');
     const published = await publishLedger(made.archive, log);
     const checkpoint = join(folder, 'checkpoint.txt');
@@ -321,13 +325,45 @@ describe('an archive in a folder', () => {
     ]);
     const anchored = found.problems.filter((p) => p.kind.includes('differs'));
     assert.deepEqual(anchored, []);
-    // Holds may be among what was lost: nothing is destroyed until the policy was applied anew.
-    assert.equal((await listHolds(archive)).unapplied, true);
-    await putPolicyInForce(archive);
-    assert.deepEqual(
-      [(await listHolds(archive)).holds.map((hold) => hold.id), (await listHolds(archive)).unapplied],
-      [['smith'], false],
+    // A hold is among what was lost. Nobody here can know which, so everything says so until somebody answers for it.
+    const parade = await recordOf(archive, 'parade');
+    const held = await listHolds(archive);
+    assert.deepEqual([held.holds.map((hold) => hold.id), held.unapplied], [['smith'], true]);
+    const run = (...args: string[]) => muniment(['--home', home, ...args], { env: variables });
+    const lost = /could not bring back \d+ of the bodies of entries \d+ to \d+: holds and schedules may be/;
+    const unaided = await run('policy', 'apply');
+    assert.equal(unaided.code, 4);
+    assert.match(unaided.stderr, lost);
+    assert.match(unaided.stderr, /--lost-holds-are-back/);
+    for (const [command, code] of [
+      ['hold list', 0],
+      ['status', 5],
+      ['doctor', 5],
+    ] as const) {
+      const told = await run(...command.split(' '));
+      assert.match(told.stdout, lost, command);
+      if (command !== 'doctor') assert.equal(told.code, code, command);
+    }
+    await assert.rejects(
+      destroyLater(archive, parade),
+      (error) => error instanceof RefusedError && lost.test(error.message),
     );
+    await cp(join(made.home, late), join(home, late));
+    await assert.rejects(putPolicyInForce(archive), RefusedError, 'the files alone say nothing');
+    const applied = await run('policy', 'apply', '--lost-holds-are-back');
+    assert.equal(applied.code, 0, applied.stderr);
+    assert.match(applied.stdout, /hold late: added/);
+    const back = await listHolds(archive);
+    assert.deepEqual(
+      [back.holds.map((hold) => hold.id), back.unapplied, back.lost, back.told],
+      [['late', 'smith'], false, null, []],
+    );
+    const { rows: noted } = await archive.database.pool.query(
+      "SELECT convert_from(body, 'UTF8')::jsonb ->> 'lostHoldsAreBack' AS restore FROM entry_bodies WHERE kind = 'policy.holds' ORDER BY seq DESC LIMIT 1",
+    );
+    assert.equal(Number(noted[0].restore), held.lost?.restore);
+    assert.equal((await putPolicyInForce(archive)).holds, null, 'it is asked once');
+    await assert.rejects(destroyLater(archive, parade), /held/);
   });
 
   test('a newer backup by reference and an older one by value bring back everything that still exists', async (t) => {

@@ -150,8 +150,9 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
       await using archive = await openHome(shell);
       const status = await archiveStatus(archive);
       const locks = await archiveLocks(archive);
-      const { origin, records, entries, unsigned, store, lock, left, sources } = status;
+      const { origin, records, entries, unsigned, store, lock, left, sources, lostHolds } = status;
       const alerts = [
+        lostHolds === null ? null : `HOLDS MAY BE LOST. ${lostHolds.sentence}`,
         left === null ? null : departureAlert(left),
         locks === null ? null : locksAlert(locks),
       ].filter((alert) => alert !== null);

@@ -219,7 +219,7 @@ function addRebuild(program: Command, shell: Shell): void {
             `Rebuilt ${rebuilt.origin} in ${rebuilt.home} from ${rebuilt.entries} entries`,
             ...(finished.lostBodies > 0
               ? [
-                  `  LOST: the bodies of ${finished.lostBodies} entries (accounts, policy, holds): a published log holds none. Nothing may be destroyed until \`muniment policy apply\``,
+                  `  LOST: the bodies of ${finished.lostBodies} entries (accounts, policy, holds): a published log holds none. Nothing may be destroyed until the files of every hold are back and \`muniment policy apply --lost-holds-are-back\` says so`,
                 ]
               : []),
             ...(rebuilt.lostCount > 0
@@ -300,9 +300,14 @@ function addRestore(program: Command, shell: Shell): void {
             `Restored ${restored.origin} into ${restored.home}: verified, ${finished.size} entries`,
             `  from the backup ${backup.id} of ${backup.madeAt} (${backup.size} entries)${restored.replayed > 0 ? `, and ${restored.replayed} from the published log` : ''}`,
             `  ${plural(payloads.carried, 'payload')} brought back, ${finished.destroyedAgain} destroyed again or kept out`,
+            ...(restored.sharedStore === null
+              ? []
+              : [
+                  `  SHARED: ${restored.sharedStore} is also the store of the archive that was backed up. While that one is in use, collect and destroy in one of the two only; \`muniment store copy\` gives this one a store of its own`,
+                ]),
             ...(finished.lostBodies > 0
               ? [
-                  `  LOST: the bodies of ${finished.lostBodies} published entries, among them perhaps holds: nothing may be destroyed until \`muniment policy apply\``,
+                  `  LOST: the bodies of ${finished.lostBodies} published entries, among them perhaps holds: nothing may be destroyed until the files of every hold are back and \`muniment policy apply --lost-holds-are-back\` says so`,
                 ]
               : []),
             ...(finished.losses > 0

@@ -18,7 +18,7 @@ function findingLine({ level, where, message, fix }: Finding): string {
   return `  ${level}: ${where}: ${message}.\n    ${fix}`;
 }
 
-function applicationText({ schedules, holds, changes, inForce, warnings }: PutInForce): string {
+function applicationText({ schedules, holds, changes, acknowledged, inForce, warnings }: PutInForce): string {
   const entries = [
     ...(schedules === null ? [] : [`schedules by entry ${schedules}`]),
     ...(holds === null ? [] : [`holds by entry ${holds}`]),
@@ -30,7 +30,12 @@ function applicationText({ schedules, holds, changes, inForce, warnings }: PutIn
         : 'Nothing changed: these files are in force already.'
       : `In force: ${entries.join(', ')}.`,
     ...changes.map(({ part, id, change }) => `  ${part} ${id}: ${change}`),
-    ...(entries.length > 0 && changes.length === 0
+    ...(acknowledged === null
+      ? []
+      : [
+          `  Entered with it: that the holds which the restore of entry ${acknowledged.restore} may have lost are back.`,
+        ]),
+    ...(entries.length > 0 && changes.length === 0 && acknowledged === null
       ? ['  Only names of files or comments changed, nothing that is decided by.']
       : []),
     ...warnings.map(findingLine),
@@ -61,10 +66,15 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
   policy
     .command('apply')
     .description('put the files under policies/ in force, in the ledger')
-    .action(async () => {
+    .option(
+      '--lost-holds-are-back',
+      'after a restore that lost bodies of entries: every hold that was in force is among the files again',
+      false,
+    )
+    .action(async (options: { lostHoldsAreBack: boolean }) => {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'policy apply');
-      const applied = await putPolicyInForce(archive);
+      const applied = await putPolicyInForce(archive, options);
       shell.output().result(applied, () => applicationText(applied));
     });
   policy
@@ -93,7 +103,7 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
     .action(async () => {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'holds read');
-      const { holds, unapplied, told } = await listHolds(archive);
+      const { holds, unapplied, lost, told } = await listHolds(archive);
       const listed = holds.map((hold) => ({
         id: hold.id,
         matter: hold.matter,
@@ -103,10 +113,10 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
       }));
       shell
         .output()
-        .result({ holds: listed, unapplied, told }, () =>
+        .result({ holds: listed, unapplied, lost, told }, () =>
           [
             ...(listed.length === 0
-              ? ['No hold is in force.']
+              ? [lost === null ? 'No hold is in force.' : 'No hold is known, and some may be lost.']
               : listed.map(
                   (h) =>
                     `${h.id}  ${h.matter}  ${h.kind}  since ${h.issued.at}${h.released === null ? '' : `  released ${h.released.at}`}`,

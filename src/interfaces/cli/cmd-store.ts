@@ -86,6 +86,8 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   locked: 'kept by a lock of the store: try again when it has ended',
   busy: 'not removed, since a run is going on: try again when none is',
   entered: 'entered meanwhile: no longer unreferenced',
+  'after-backup':
+    'stored after the backup that the archive was restored from, or after the log it was rebuilt from: perhaps all that is left of a record, never removed',
   foreign: "another archive's: left alone",
   unmarked: 'do not say whose they are: never removed',
   named: 'NAMED BY A DOCUMENT whose rows were lost: kept; run `muniment verify`',
@@ -119,6 +121,10 @@ function sweepText(result: Sweep): string {
     `  unfinished for more than an hour: ${unfinished.count} ${unfinished.count === 1 ? 'upload or file' : 'uploads and files'}`,
     ...some(unfinished, (u) => `${u.name}  since ${u.since}`),
   ];
+  if (result.sharedSince !== null)
+    lines.push(
+      `  SHARED: since the restore of entry ${result.sharedSince} this is also the store of the archive that was backed up. Nothing may be removed until this archive has a store of its own (\`muniment store copy\`).`,
+    );
   if (lostRows.count > 0)
     lines.push(
       `  ROWS LOST: the ledger names ${lostRows.count} payload${lostRows.count === 1 ? '' : 's'} that no row knows. Nothing was removed. Run \`muniment verify\`.`,

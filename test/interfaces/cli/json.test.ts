@@ -111,6 +111,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
           unfinished: z.null(),
         }),
       ]),
+      lostHolds: z.null(),
       // A directory store has none.
       locks: z.null(),
     }),
@@ -129,6 +130,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
         z.strictObject({ part: z.literal('schedule'), id: text, change: z.literal('added') }),
         z.strictObject({ part: z.literal('hold'), id: text, change: z.literal('added') }),
       ]),
+      acknowledged: z.null(),
       inForce: z.strictObject({ schedules: appliedBy, holds: appliedBy }),
       warnings: z.tuple([finding]),
     }),
@@ -163,6 +165,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
         }),
       ]),
       unapplied: z.literal(false),
+      lost: z.null(),
       told: z.tuple([]),
     }),
   ],
