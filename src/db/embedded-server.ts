@@ -2,7 +2,18 @@
 // once: callers hold the home's turn (embedded-turn.ts).
 
 import { execFile } from 'node:child_process';
-import { chown, mkdir, open, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import {
+  chown,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -76,11 +87,12 @@ const SETTINGS = [
 
 /** Makes a new data folder, which gets its name when it is complete. @throws ServiceError when initdb fails */
 export async function makeData(place: ServerFiles, programs: string, password: string): Promise<void> {
-  const draft = join(place.folder, 'data.new');
+  for (const name of await readdir(place.folder))
+    if (name.startsWith('data.new')) await rm(join(place.folder, name), { recursive: true, force: true });
+  // A name of its own: the initdb of a process that was killed may still be at work, and clears away what it takes for its draft.
+  const draft = await mkdtemp(join(place.folder, 'data.new-'));
   const passwordFile = join(draft, 'password');
   const data = join(draft, 'data');
-  await rm(draft, { recursive: true, force: true });
-  await mkdir(draft, { mode: 0o700 });
   await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
   if (isRoot()) for (const path of [draft, passwordFile]) await chown(path, place.user.uid, place.user.gid);
   const { code, text } = await runAs(

@@ -24,7 +24,13 @@ async function found(type: DocumentedEntry['type'], content: string | Buffer): P
   const metadata = { salt: SALT.toString('hex'), role, archive: archiveMark(ORIGIN), ...whose };
   const contentType = role === 'report' ? 'application/jsonl' : 'application/json';
   const reader = {
-    object: async () => ({ contentType, length: bytes.length, metadata, body: Readable.from([bytes]) }),
+    object: async () => ({
+      contentType,
+      length: bytes.length,
+      metadata,
+      body: Readable.from([bytes]),
+      lock: null,
+    }),
   } as unknown as ArchiveReader;
   const findings = new Findings(undefined);
   const payloads = new PayloadCheck(reader, findings, undefined);

@@ -63,7 +63,7 @@ export class DocumentCheck {
         'a line of the run report is not of the shape that FORMAT.md gives',
       );
     for (const { commitment } of quarantined) await read(commitment, QUARANTINE);
-    return { document: undefined, seed: undefined, quarantined, whole: state === 'intact' };
+    return { document: undefined, seed: undefined, quarantined, whole: state === 'intact' && !misshapen };
   }
 
   async #checkSnapshot(entry: Captured, read: Read): Promise<Told> {

@@ -127,11 +127,13 @@ test('an archive is backed up, lost, and restored on the command line, though th
   for (const wait of [1500, 3500]) {
     const child = spawn(process.execPath, [PROGRAM, '--home', again, ...restore], {
       stdio: 'ignore',
+      detached: true,
       env: { ...process.env, PASS, NODE_V8_COVERAGE: '' },
     });
     const ended = once(child, 'exit');
     await Promise.race([ended, sleep(wait)]);
-    child.kill('SIGKILL');
+    // With the process that the launcher has begun.
+    if (child.exitCode === null) process.kill(-(child.pid as number), 'SIGKILL');
     await ended;
     if (existsSync(join(again, '.unfinished'))) await run(2, '--home', again, 'verify');
   }

@@ -112,6 +112,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
         }),
       ]),
       lostHolds: z.null(),
+      left: z.null(),
       // A directory store has none.
       locks: z.null(),
     }),
