@@ -486,8 +486,10 @@ describe('store copy', () => {
       const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: bucket.bucket }));
       client.destroy();
       assert.ok(Versions.length > 0);
-      for (const { Key } of Versions)
-        assert.match(Key ?? '', /^city\/[0-9a-f]{64}$/, 'scratch objects are gone');
+      // What the trial of a lock put there stays for as long as it is locked: that it does is the trial.
+      const trial = bucket.lock === 'none' ? /^$/ : /^city\/muniment-doctor\/[0-9a-f-]{36}\/\w+$/;
+      for (const { Key = '' } of Versions)
+        assert.ok(/^city\/[0-9a-f]{64}$/.test(Key) || trial.test(Key), `${Key} is gone`);
       // A prefix beside the present one is another store.
       const beside = { ...alias, prefix: 'town/' };
       await copied(archive, await storeFile(home, beside));
