@@ -70,7 +70,10 @@ async function* below(home: string): AsyncGenerator<{ path: string; entry: Diren
   const entry = (await readdir(home, { withFileTypes: true })).find(({ name }) => name === 'policies');
   if (entry === undefined) return;
   // One that leads nowhere, a disk that is not there perhaps, looks to the archive like no policy at all.
-  const status = await stat(join(home, entry.name)).catch(() => null);
+  const status = await stat(join(home, entry.name)).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ELOOP') return null;
+    throw error;
+  });
   if (!status?.isDirectory())
     throw new InputError(`${join(home, entry.name)} is no folder, nor a link to one`, {
       hint: 'Policies and holds lie there. Mend it, then make the backup.',

@@ -145,7 +145,8 @@ function noFacts(commitment: string): never {
   throw new TypeError(`the facts of payload ${commitment} are not at hand`);
 }
 
-function snapshotKey(entry: Extract<Entry, { type: 'item.captured' }>) {
+/** @returns columns of a snapshot's row that the entry itself tells, with or without its document */
+export function snapshotKey(entry: Extract<Entry, { type: 'item.captured' }>) {
   return {
     id: entry.snapshot,
     seq: entry.seq,

@@ -25,7 +25,8 @@ export interface SweepContext {
 /**
  * What is so of an object that no row knows, or what was done with it. Kept: `recent`, `foreign` (another archive's), `unmarked` (it does not
  * say whose it is), `named` (a document of its owner names it: its row was lost), `unsure` (such a document cannot be read), `locked`,
- * `busy`, `after-backup` (stored when the archive was not yet what a restore made of it: perhaps all that is left of a record). Otherwise `removable`, `removed`; or `entered`, since a row came meanwhile.
+ * `busy`, `after-backup` (stored when the archive was not yet what a restore made of it: perhaps all that is left of a record). Otherwise
+ * `removable`, `removed`; or `entered`, since a row came meanwhile.
  */
 export type Outcome =
   | Removal

@@ -27,17 +27,11 @@ import {
   destroyLater,
   emptyDatabase,
   environmentWith,
+  HOLD,
   openRestored,
   recordOf,
   workFolder,
 } from './support.ts';
-
-const HOLD = `id: smith
-matter: Smith v. City
-kind: litigation
-issued: { by: Counsel, at: 2026-11-02, reason: complaint served }
-scope: { text: [street] }
-`;
 
 describe('an archive whose database is lost', () => {
   const cleanups: (() => Promise<void>)[] = [];

@@ -20,19 +20,13 @@ import {
   destroyLater,
   emptyDatabase,
   environmentWith,
+  HOLD,
   openRestored,
   recordOf,
   restoreFrom,
   takeBackupOf,
   workFolder,
 } from './support.ts';
-
-const HOLD = `id: smith
-matter: Smith v. City
-kind: litigation
-issued: { by: Counsel, at: 2026-11-02, reason: complaint served }
-scope: { text: [street] }
-`;
 
 async function filesUnder(root: string): Promise<string[]> {
   const found = await readdir(root, { recursive: true, withFileTypes: true });

@@ -16,18 +16,12 @@ import { collectCity, type TestArchive, testArchive } from '../support/archive.t
 import {
   adoptSchedule,
   emptyDatabase,
+  HOLD,
   openRestored,
   restoreFrom,
   takeBackupOf,
   workFolder,
 } from './support.ts';
-
-const HOLD = `id: smith
-matter: Smith v. City
-kind: litigation
-issued: { by: Counsel, at: 2026-11-02, reason: complaint served }
-scope: { text: [street] }
-`;
 
 describe('the settings of an archive', () => {
   const cleanups: (() => Promise<void>)[] = [];

@@ -18,6 +18,14 @@ import type { RestoreRequest } from '../../src/restored-home.ts';
 import { openEraser } from '../../src/store/eraser.ts';
 import { freshDatabase } from '../support/postgres.ts';
 
+/** A hold file, on what speaks of a street. */
+export const HOLD = `id: smith
+matter: Smith v. City
+kind: litigation
+issued: { by: Counsel, at: 2026-11-02, reason: complaint served }
+scope: { text: [street] }
+`;
+
 /** Costs nothing to open, unlike a passphrase. */
 const pair = generateKeyPairSync('x25519');
 export const RECIPIENT = pair.publicKey.export({ format: 'pem', type: 'spki' }).toString();

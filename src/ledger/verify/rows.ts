@@ -2,7 +2,13 @@
 
 import { parsedJson } from '../../core/canonical.ts';
 import type { Entry } from '../entry.ts';
-import { ERASED_COLUMNS, PROJECTED_TABLES, type ProjectedTable, type Row } from '../projection.ts';
+import {
+  ERASED_COLUMNS,
+  PROJECTED_TABLES,
+  type ProjectedTable,
+  type Row,
+  snapshotKey,
+} from '../projection.ts';
 import type { RowWithSeq } from './contract.ts';
 import type { Findings } from './findings.ts';
 
@@ -91,15 +97,7 @@ export class RowCheck {
     }
     if (entry.type === 'item.captured') {
       const row = rowsOf('snapshots')[0];
-      const own = {
-        id: entry.snapshot,
-        record_id: entry.record,
-        run_id: entry.run,
-        version: entry.version,
-        document: entry.document,
-        disclosure: entry.disclosure,
-        leaves: entry.leaves,
-      };
+      const { seq: _, ...own } = snapshotKey(entry);
       if (row === undefined)
         this.#findings.problem(
           'row-missing',
