@@ -34,7 +34,7 @@ function fullJobs(s3: S3Service | null): Job[] {
     ]);
   return [
     ...kills('collect', null, 1, 6),
-    ...(s3 === null ? [] : [...kills('renew', s3, 1, 3), ...kills('collect', s3, 9, 1)]),
+    ...(s3 === null ? [] : kills('collect', s3, 9, 1)),
     ['an exhausted pool', (report) => poolExhausted(report, { waitItOut: true })],
     ['a clock that is off', (report) => ownClockOff(report, s3)],
     [
@@ -63,6 +63,8 @@ function fullJobs(s3: S3Service | null): Job[] {
           [`${fault}, S3`, (report) => storeFaults(report, FULL, fault, s3)],
           [`${fault}, S3 in parts`, (report) => uploadFaults(report, fault, s3)],
         ])),
+    // Last, since they take longest: three archives at a time, which is what one service bears.
+    ...(s3 === null ? [] : kills('renew', s3, 1, 3)),
   ];
 }
 
