@@ -3,9 +3,11 @@
 // that one is the object and ours an extra of equal bytes, which stays until the key is erased (nothing here can remove).
 // A key that was made fresh of random bytes has no second writer, so neither look is needed for it.
 //
-// What a service does is learned, not believed: with the first small object of a process it is asked to take the same bytes
-// again under a wrong digest and the condition. A service that does its part refuses, for the one or the other; one that
-// takes them has an extra of equal bytes, and from then on is looked after at every put.
+// What a service does is learned, not believed. The first small object of a process is read back: bytes, description, lock,
+// encryption. Then the service is asked to take the same bytes again under a wrong digest and the condition. A service that
+// does its part refuses, for the one or the other; one that takes them has an extra of equal bytes, and from then on is
+// looked after at every put. Of one that compares digests, what went in one request is as it was sent: only every so often
+// is one asked for again, lest somebody has changed what the bucket does.
 
 import { createHash } from 'node:crypto';
 import {
@@ -37,6 +39,9 @@ type Description = Parameters<ObjectWriter['put']>[2];
 const READ_BACK_LIMIT = 1024 * 1024;
 /** The service is tried with objects up to here. */
 const TRIAL_LIMIT = 64 * 1024;
+/** Of a service that compares digests, one put of so many is asked for again, and the first one after so long. */
+const ASKED_AGAIN_EVERY = 64;
+const ASKED_AGAIN_AFTER_SECONDS = 60;
 const ROUNDS = 5;
 /** What a service answers to a writer that is not alone. */
 const RIVALRY = ['PreconditionFailed', 'ConditionalRequestConflict', 'NoSuchUpload', 'InvalidPart'];
@@ -53,6 +58,9 @@ export class S3Writer implements ObjectWriter {
   #comparesDigests = false;
   #trial: Promise<void> | null = null;
   #abortedAt: Temporal.Instant | null = null;
+  /** Puts since an object was last seen to be kept as it was sent, and when that was. */
+  #unseen = 0;
+  #seenAt: Temporal.Instant | null = null;
 
   constructor(bucket: S3Bucket, { lock, encryption = null, clock }: S3WriterOptions) {
     this.#bucket = bucket;
@@ -100,6 +108,10 @@ export class S3Writer implements ObjectWriter {
       if (first === null || first === undefined)
         throw new ServiceError(`${location}: object ${key} is not there after it was stored`);
       if (versioned && first !== written.version) return this.#confirmEqual(key, first, body, until);
+      if (written.whole && versioned && this.#isTrusted()) {
+        this.#mustBeEncrypted(key, written);
+        return { ...described(key, body, description), version: first, lockedUntil: until };
+      }
       const object = await this.#readBack(key, first, body, description, until);
       if (versioned) await this.#tryOnce(key, body, description);
       return object;
@@ -118,7 +130,8 @@ export class S3Writer implements ObjectWriter {
         await this.#abortAbandoned();
         const options = { ifNew: this.#sendsCondition, now: this.#clock.now() };
         const head = this.#head(key, description, until);
-        return { version: await uploadInParts(this.#bucket, key, body, head, options), repeated: false };
+        const version = await uploadInParts(this.#bucket, key, body, head, options);
+        return { version, repeated: false, whole: false, encryption: undefined, kmsKey: undefined };
       }
       const bytes = await inMemory(body);
       const put = {
@@ -129,7 +142,13 @@ export class S3Writer implements ObjectWriter {
         ChecksumSHA256: createHash('sha256').update(bytes).digest('base64'),
       };
       const answer = await this.#bucket.sendBytes(() => this.#bucket.client.send(new PutObjectCommand(put)));
-      return { version: answer.VersionId, repeated: answer.$metadata.attempts !== 1 };
+      return {
+        version: answer.VersionId,
+        repeated: answer.$metadata.attempts !== 1,
+        whole: true,
+        encryption: answer.ServerSideEncryption,
+        kmsKey: answer.SSEKMSKeyId,
+      };
     } catch (error) {
       if (!this.#sendsCondition || !isNamed(error, 'NotImplemented')) throw error;
       this.#sendsCondition = false;
@@ -273,7 +292,18 @@ export class S3Writer implements ObjectWriter {
       );
     }
     this.#mustBeEncrypted(key, kept);
-    return this.#locked(key, version, kept, until);
+    const locked = await this.#locked(key, version, kept, until);
+    this.#unseen = 0;
+    this.#seenAt = this.#clock.now();
+    return locked;
+  }
+
+  /** Whether what the service took in one request need not be asked for again. */
+  #isTrusted(): boolean {
+    if (!this.#comparesDigests || this.#seenAt === null) return false;
+    this.#unseen += 1;
+    const since = this.#clock.now().since(this.#seenAt).total('seconds');
+    return this.#unseen < ASKED_AGAIN_EVERY && since < ASKED_AGAIN_AFTER_SECONDS;
   }
 
   async #kept(key: ObjectKey, version: string, body: ObjectBody): Promise<KeptObject & { same: boolean }> {
@@ -290,7 +320,7 @@ export class S3Writer implements ObjectWriter {
     }
   }
 
-  #mustBeEncrypted(key: ObjectKey, { encryption, kmsKey }: KeptObject): void {
+  #mustBeEncrypted(key: ObjectKey, { encryption, kmsKey }: Encryption): void {
     if (this.#encryption === null) return;
     const wanted = this.#encryption.kmsKey;
     // An alias comes back as the key that it stands for, an id as its ARN.
@@ -338,10 +368,18 @@ export class S3Writer implements ObjectWriter {
   }
 }
 
-interface Written {
+type Encryption = Pick<KeptObject, 'encryption' | 'kmsKey'>;
+
+interface Written extends Encryption {
   /** Undefined where the service gives none. */
   readonly version: string | undefined;
   readonly repeated: boolean;
+  /** In one request, not in parts. */
+  readonly whole: boolean;
+}
+
+function described(key: ObjectKey, body: ObjectBody, { contentType, metadata }: Description) {
+  return { key, length: bodyLength(body), contentType, metadata: { ...metadata } };
 }
 
 function reaches({ lock }: KeptObject, until: Temporal.Instant): boolean {
