@@ -194,32 +194,41 @@ async function requireOwnLedger(database: DatabaseHandle, origin: string): Promi
   );
 }
 
-/** One signer at a time: the lock is the database's, the state is not. */
+/**
+ * One signer at a time: the lock is the database's, the state is not.
+ * @param notes checkpoints that are known from elsewhere than the database
+ */
 export async function signHead(
   database: DatabaseHandle,
   ledger: Ledger,
   signer: Signer | null,
   clock: Clock,
+  notes: readonly string[] = [],
 ): Promise<Signed | null> {
   if (signer === null) return null;
   return database.db.transaction().execute(async (tx) => {
     await tx.executeQuery(lockSigner(tx));
     const head = await ledger.head(tx);
-    const before = await tx
+    const signedLast = await signer.head();
+    // None, unless the head's file was brought back from a backup.
+    const later = await tx
       .selectFrom('checkpoints')
-      .select('size')
+      .select(['size', 'note'])
+      .where('size', '>', signedLast?.size ?? 0)
       .orderBy('size', 'desc')
-      .limit(1)
-      .executeTakeFirst();
-    if (before !== undefined && (await signer.head()) === null) {
+      .execute();
+    if (later[0] !== undefined && signedLast === null) {
       throw new VerificationError(
-        `the signer's last head (size ${before.size} or more) is gone from keys/head.json`,
+        `the signer's last head (size ${later[0].size} or more) is gone from keys/head.json`,
         {
           hint: 'Restore keys/ from a backup: without that file a rewritten ledger could be signed.',
         },
       );
     }
-    const signed = await signer.sign(head, (from, to) => entriesFrom(tx, from, to));
+    const signed = await signer.sign(head, (from, to) => entriesFrom(tx, from, to), [
+      ...notes,
+      ...later.map(({ note }) => note),
+    ]);
     if (signed.size === 0) return signed;
     await tx
       .insertInto('checkpoints')

@@ -5,8 +5,9 @@ import { readFile, rm } from 'node:fs/promises';
 import { bodiless } from './backup/replay.ts';
 import type { Settings } from './config.ts';
 import { homePaths, signHead } from './context.ts';
-import type { Json } from './core/canonical.ts';
+import { canonicalBytes, type Json } from './core/canonical.ts';
 import type { Clock } from './core/clock.ts';
+import { bodyCommitment, newSalt } from './core/digest.ts';
 import { InputError, RefusedError, VerificationError } from './core/errors.ts';
 import type { DatabaseHandle } from './db/database.ts';
 import { destroyAgain } from './disposition/destroy.ts';
@@ -15,7 +16,7 @@ import type { Problem } from './ledger/chain.ts';
 import { openNote, parseCheckpoint, parseVerifierKey, type VerifierKey } from './ledger/note.ts';
 import { openCheckpoint } from './ledger/published.ts';
 import { withArchiveReader } from './ledger/reader.ts';
-import { openSigner, readPinnedHead } from './ledger/signer.ts';
+import { openSigner, readPinnedHead, type Signer } from './ledger/signer.ts';
 import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
 import { openEraser } from './store/eraser.ts';
 import type { ObjectStore } from './store/objects.ts';
@@ -137,10 +138,10 @@ export async function finishRecovery(
   const eraser = openEraser(settings.store, { clock });
   const destroyedAgain = await destroyAgain({ db: database.db, eraser }, performed.destroyFrom);
   const lost = await bodiless(database.db, performed.size, performed.size + performed.replayed);
-  await enterOnce(recovered, performed, lost.length);
+  const signer = await openSigner({ keyFile: paths.signingKey, headFile: paths.head });
+  await enterOnce(recovered, performed, lost.length, signer);
 
   const verifierKey = parseVerifierKey((await readFile(paths.verifierKey, 'utf8')).trim());
-  const signer = await openSigner({ keyFile: paths.signingKey, headFile: paths.head });
   let losses = 0;
   let others = 0;
   let first: Problem | null = null;
@@ -173,7 +174,13 @@ export async function finishRecovery(
       },
     );
   }
-  const signed = await signHead(database, ledger, signer, clock);
+  const signed = await signHead(
+    database,
+    ledger,
+    signer,
+    clock,
+    options.heads.map(({ note }) => note),
+  );
   await rm(paths.unfinished, { force: true });
   return {
     verified,
@@ -186,7 +193,12 @@ export async function finishRecovery(
 
 const KIND = 'restore.performed';
 
-async function enterOnce(recovered: Recovered, performed: Performed, lostBodies: number): Promise<void> {
+async function enterOnce(
+  recovered: Recovered,
+  performed: Performed,
+  lostBodies: number,
+  signer: Signer,
+): Promise<void> {
   const { database, ledger, actor } = recovered;
   const { from, manifest, size, replayed, recovery, details } = performed;
   const entered = await database.db
@@ -201,11 +213,12 @@ async function enterOnce(recovered: Recovered, performed: Performed, lostBodies:
     )
   )
     return;
+  const body = { ...details, lostBodies, recovery };
+  const salt = newSalt();
+  const told = { from, manifest, size, replayed };
+  // First: an interrupted call finds the entry, and then what was announced must be that one.
+  await signer.announce({ ...told, body: bodyCommitment(salt, canonicalBytes(body)) });
   await ledger.write(actor, async (batch) => {
-    batch.addWithBody({ type: KIND, from, manifest, size, replayed }, KIND, {
-      ...details,
-      lostBodies,
-      recovery,
-    });
+    batch.addWithBody({ type: KIND, ...told }, KIND, body, salt);
   });
 }
