@@ -11,6 +11,7 @@ import { bodyCommitment, newSalt } from './core/digest.ts';
 import { InputError, RefusedError, VerificationError } from './core/errors.ts';
 import type { DatabaseHandle } from './db/database.ts';
 import { destroyAgain } from './disposition/destroy.ts';
+import type { Drill } from './drill.ts';
 import type { Ledger } from './ledger/append.ts';
 import type { Problem } from './ledger/chain.ts';
 import { openNote, parseCheckpoint, parseVerifierKey, type VerifierKey } from './ledger/note.ts';
@@ -18,8 +19,9 @@ import { openCheckpoint } from './ledger/published.ts';
 import { withArchiveReader } from './ledger/reader.ts';
 import { openSigner, readPinnedHead, type Signer } from './ledger/signer.ts';
 import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
+import { placeOnce } from './setup.ts';
 import { openEraser } from './store/eraser.ts';
-import type { ObjectStore } from './store/objects.ts';
+import type { ObjectEraser, ObjectStore } from './store/objects.ts';
 
 /** A head that was signed once: the archive that comes back must hold it. */
 export interface KnownHead {
@@ -120,7 +122,8 @@ const LOSSES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Carries out destructions again, enters what was done, verifies everything, signs, and only then lets the archive serve.
+ * Carries out destructions again, enters what was done, verifies everything, signs, and only then lets the archive serve. A drill enters and
+ * signs nothing, and leaves the store alone: what was destroyed since was not put into its own, and another one is not its to change.
  * @throws VerificationError when the archive does not verify; it stays unfinished then
  */
 export async function finishRecovery(
@@ -129,17 +132,22 @@ export async function finishRecovery(
   options: {
     heads: readonly KnownHead[];
     acceptLosses: boolean;
+    /** Null: the archive is to go on. */
+    drill: Pick<Drill, 'backup' | 'madeAt' | 'checkpoint'> | null;
     signal: AbortSignal;
     onProgress: (done: string) => void;
   },
 ): Promise<Finished> {
   const { settings, database, ledger, store, clock } = recovered;
   const paths = homePaths(settings.home);
-  const eraser = openEraser(settings.store, { clock });
+  const eraser = options.drill === null ? openEraser(settings.store, { clock }) : NO_ERASER;
   const destroyedAgain = await destroyAgain({ db: database.db, eraser }, performed.destroyFrom);
   const lost = await bodiless(database.db, performed.size, performed.size + performed.replayed);
-  const signer = await openSigner({ keyFile: paths.signingKey, headFile: paths.head });
-  await enterOnce(recovered, performed, lost.length, signer);
+  const { size, replayed } = performed;
+  const drill = options.drill && { ...options.drill, size, replayed, lostBodies: lost.length };
+  const signer =
+    drill === null ? await openSigner({ keyFile: paths.signingKey, headFile: paths.head }) : null;
+  if (signer !== null) await enterOnce(recovered, performed, lost.length, signer);
 
   const verifierKey = parseVerifierKey((await readFile(paths.verifierKey, 'utf8')).trim());
   let losses = 0;
@@ -150,6 +158,7 @@ export async function finishRecovery(
       origin: settings.archive.origin,
       pinned: null,
       anchors: [...options.heads],
+      drill,
       openCheckpoint: (note) => parseCheckpoint(openNote(note, [verifierKey]).text),
       onProgress: (entries) => options.onProgress(`verified ${entries} entries`),
       onProblem: (problem) => {
@@ -181,6 +190,7 @@ export async function finishRecovery(
     clock,
     options.heads.map(({ note }) => note),
   );
+  if (drill !== null) await placeOnce(paths.drill, `${JSON.stringify(drill)}\n`, 0o600);
   await rm(paths.unfinished, { force: true });
   return {
     verified,
@@ -190,6 +200,8 @@ export async function finishRecovery(
     size: signed?.size ?? verified.size,
   };
 }
+
+const NO_ERASER: ObjectEraser = { erase: async () => undefined };
 
 const KIND = 'restore.performed';
 
