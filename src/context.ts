@@ -11,9 +11,11 @@ import type { Account, Role } from './core/people.ts';
 import { type DatabaseHandle, openDatabase } from './db/database.ts';
 import { openEmbedded } from './db/embedded.ts';
 import { migrate, requireSchema } from './db/migrate.ts';
+import { type Drill, readDrill, refuseInDrill } from './drill.ts';
 import { Ledger } from './ledger/append.ts';
 import { readBeginning } from './ledger/beginning.ts';
 import { parseVerifierKey, type VerifierKey } from './ledger/note.ts';
+import { openCheckpoint } from './ledger/published.ts';
 import { entriesFrom } from './ledger/reader.ts';
 import { openSigner, readPinnedHead, type SignedHead, type Signer } from './ledger/signer.ts';
 import type { ObjectStore } from './store/objects.ts';
@@ -32,6 +34,8 @@ export const homePaths = (home: string) => ({
   head: join(home, 'keys', 'head.json'),
   /** Stands while what makes the archive (init, restore, rebuild) has not ended. */
   unfinished: join(home, '.unfinished'),
+  /** Stands in a home that was restored to try a backup. */
+  drill: join(home, '.drill'),
   policies: join(home, 'policies'),
   spool: join(home, 'spool'),
   /** What the store was last seen to enforce: a note to ourselves, made anew where it is missing. */
@@ -51,7 +55,9 @@ export interface Archive extends AsyncDisposable {
   readonly database: DatabaseHandle;
   readonly store: ObjectStore;
   readonly ledger: Ledger;
-  /** Null where this machine holds no signing key (a worker). */
+  /** Null in an archive; what a drill knows of itself in one. */
+  readonly drill: Drill | null;
+  /** Null where this machine holds no signing key (a worker), and in a drill. */
   readonly signer: Signer | null;
   readonly verifierKey: VerifierKey;
   /** The same in its C2SP text form. */
@@ -131,12 +137,23 @@ export async function readOptional(path: string): Promise<string | null> {
   }
 }
 
-/** Opens an existing archive. @throws InputError when `home` holds none */
-export async function openArchive(home: string, environment: Environment, clock: Clock): Promise<Archive> {
+/**
+ * Opens an existing archive.
+ * @param purpose a drill is opened for reading only
+ * @throws InputError when `home` holds none, RefusedError when it holds a drill and more than reading is wanted
+ */
+export async function openArchive(
+  home: string,
+  environment: Environment,
+  clock: Clock,
+  purpose: 'work' | 'reading' = 'work',
+): Promise<Archive> {
   const settings = await readSettings(home, environment);
   const paths = homePaths(settings.home);
   const unfinished = await readOptional(paths.unfinished);
   if (unfinished !== null) throw unfinishedError(settings.home, unfinished);
+  const drill = await readDrill(paths.drill);
+  if (purpose === 'work') refuseInDrill(settings.home, drill);
   await using stack = new AsyncDisposableStack();
   const verifierKeyText = (await readRequired(paths.verifierKey)).trim();
   const verifierKey = parseVerifierKey(verifierKeyText);
@@ -147,7 +164,7 @@ export async function openArchive(home: string, environment: Environment, clock:
   const store = stack.use(await openStore(settings.store, { clock }));
   const ledger = new Ledger({ db: database.db, origin: settings.archive.origin, clock });
   const signer =
-    (await readOptional(paths.signingKey)) === null
+    drill !== null || (await readOptional(paths.signingKey)) === null
       ? null
       : await openSigner({ keyFile: paths.signingKey, headFile: paths.head });
   if (signer !== null && signer.key.verifierKey !== verifierKeyText) {
@@ -161,6 +178,7 @@ export async function openArchive(home: string, environment: Environment, clock:
   return {
     settings,
     clock,
+    drill,
     database,
     store,
     ledger,
@@ -168,7 +186,10 @@ export async function openArchive(home: string, environment: Environment, clock:
     verifierKey,
     verifierKeyText,
     account,
-    pinnedHead: () => readPinnedHead(paths.head, verifierKeyText),
+    pinnedHead: async () =>
+      drill === null
+        ? readPinnedHead(paths.head, verifierKeyText)
+        : { ...openCheckpoint(drill.checkpoint, verifierKey), note: drill.checkpoint, at: null },
     checkpoint: () => signHead(database, ledger, signer, clock),
     [Symbol.asyncDispose]: () => resources[Symbol.asyncDispose](),
   };
@@ -194,32 +215,41 @@ async function requireOwnLedger(database: DatabaseHandle, origin: string): Promi
   );
 }
 
-/** One signer at a time: the lock is the database's, the state is not. */
+/**
+ * One signer at a time: the lock is the database's, the state is not.
+ * @param notes checkpoints that are known from elsewhere than the database
+ */
 export async function signHead(
   database: DatabaseHandle,
   ledger: Ledger,
   signer: Signer | null,
   clock: Clock,
+  notes: readonly string[] = [],
 ): Promise<Signed | null> {
   if (signer === null) return null;
   return database.db.transaction().execute(async (tx) => {
     await tx.executeQuery(lockSigner(tx));
     const head = await ledger.head(tx);
-    const before = await tx
+    const signedLast = await signer.head();
+    // None, unless the head's file was brought back from a backup.
+    const later = await tx
       .selectFrom('checkpoints')
-      .select('size')
+      .select(['size', 'note'])
+      .where('size', '>', signedLast?.size ?? 0)
       .orderBy('size', 'desc')
-      .limit(1)
-      .executeTakeFirst();
-    if (before !== undefined && (await signer.head()) === null) {
+      .execute();
+    if (later[0] !== undefined && signedLast === null) {
       throw new VerificationError(
-        `the signer's last head (size ${before.size} or more) is gone from keys/head.json`,
+        `the signer's last head (size ${later[0].size} or more) is gone from keys/head.json`,
         {
           hint: 'Restore keys/ from a backup: without that file a rewritten ledger could be signed.',
         },
       );
     }
-    const signed = await signer.sign(head, (from, to) => entriesFrom(tx, from, to));
+    const signed = await signer.sign(head, (from, to) => entriesFrom(tx, from, to), [
+      ...notes,
+      ...later.map(({ note }) => note),
+    ]);
     if (signed.size === 0) return signed;
     await tx
       .insertInto('checkpoints')

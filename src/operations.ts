@@ -246,6 +246,7 @@ export async function verify(
       origin: archive.settings.archive.origin,
       pinned,
       anchors,
+      drill: archive.drill,
       openCheckpoint: (note) => parseCheckpoint(openNote(note, [archive.verifierKey]).text),
       ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
       signal: options.signal,

@@ -19,6 +19,7 @@ import { InputError, RefusedError } from './core/errors.ts';
 import { newId } from './core/ids.ts';
 import { type Database, type DatabaseHandle, openDatabase } from './db/database.ts';
 import { requireSchema } from './db/migrate.ts';
+import { readDrill, refuseInDrill } from './drill.ts';
 import { Ledger } from './ledger/append.ts';
 import { readBeginning } from './ledger/beginning.ts';
 import { parseVerifierKey } from './ledger/note.ts';
@@ -72,6 +73,7 @@ export async function rebuildArchive(request: RebuildRequest, work: Work): Promi
   const { clock, signal, onProgress } = work;
   const settings = await readSettings(request.home, work.environment);
   const paths = homePaths(settings.home);
+  refuseInDrill(settings.home, await readDrill(paths.drill));
   const { origin } = settings.archive;
   const verifierKey = (
     await readFile(paths.verifierKey, 'utf8').catch((cause: unknown) => {
@@ -139,7 +141,7 @@ export async function rebuildArchive(request: RebuildRequest, work: Work): Promi
       recovery: unfinished.recovery,
       details: { lostPayloads: lostCount },
     },
-    { heads: source.heads, acceptLosses: request.acceptLosses, signal, onProgress },
+    { heads: source.heads, acceptLosses: request.acceptLosses, drill: null, signal, onProgress },
   );
   return { home: settings.home, origin, entries: source.size, lost, lostCount, token, finished };
 }

@@ -5,20 +5,23 @@ import { readFile, rm } from 'node:fs/promises';
 import { bodiless } from './backup/replay.ts';
 import type { Settings } from './config.ts';
 import { homePaths, signHead } from './context.ts';
-import type { Json } from './core/canonical.ts';
+import { canonicalBytes, type Json } from './core/canonical.ts';
 import type { Clock } from './core/clock.ts';
+import { bodyCommitment, newSalt } from './core/digest.ts';
 import { InputError, RefusedError, VerificationError } from './core/errors.ts';
 import type { DatabaseHandle } from './db/database.ts';
 import { destroyAgain } from './disposition/destroy.ts';
+import type { Drill } from './drill.ts';
 import type { Ledger } from './ledger/append.ts';
 import type { Problem } from './ledger/chain.ts';
 import { openNote, parseCheckpoint, parseVerifierKey, type VerifierKey } from './ledger/note.ts';
 import { openCheckpoint } from './ledger/published.ts';
 import { withArchiveReader } from './ledger/reader.ts';
-import { openSigner, readPinnedHead } from './ledger/signer.ts';
+import { openSigner, readPinnedHead, type Signer } from './ledger/signer.ts';
 import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
+import { placeOnce } from './setup.ts';
 import { openEraser } from './store/eraser.ts';
-import type { ObjectStore } from './store/objects.ts';
+import type { ObjectEraser, ObjectStore } from './store/objects.ts';
 
 /** A head that was signed once: the archive that comes back must hold it. */
 export interface KnownHead {
@@ -119,7 +122,8 @@ const LOSSES: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Carries out destructions again, enters what was done, verifies everything, signs, and only then lets the archive serve.
+ * Carries out destructions again, enters what was done, verifies everything, signs, and only then lets the archive serve. A drill enters and
+ * signs nothing, and leaves the store alone: what was destroyed since was not put into its own, and another one is not its to change.
  * @throws VerificationError when the archive does not verify; it stays unfinished then
  */
 export async function finishRecovery(
@@ -128,19 +132,24 @@ export async function finishRecovery(
   options: {
     heads: readonly KnownHead[];
     acceptLosses: boolean;
+    /** Null: the archive is to go on. */
+    drill: Pick<Drill, 'backup' | 'madeAt' | 'checkpoint'> | null;
     signal: AbortSignal;
     onProgress: (done: string) => void;
   },
 ): Promise<Finished> {
   const { settings, database, ledger, store, clock } = recovered;
   const paths = homePaths(settings.home);
-  const eraser = openEraser(settings.store, { clock });
+  const eraser = options.drill === null ? openEraser(settings.store, { clock }) : NO_ERASER;
   const destroyedAgain = await destroyAgain({ db: database.db, eraser }, performed.destroyFrom);
   const lost = await bodiless(database.db, performed.size, performed.size + performed.replayed);
-  await enterOnce(recovered, performed, lost.length);
+  const { size, replayed } = performed;
+  const drill = options.drill && { ...options.drill, size, replayed, lostBodies: lost.length };
+  const signer =
+    drill === null ? await openSigner({ keyFile: paths.signingKey, headFile: paths.head }) : null;
+  if (signer !== null) await enterOnce(recovered, performed, lost.length, signer);
 
   const verifierKey = parseVerifierKey((await readFile(paths.verifierKey, 'utf8')).trim());
-  const signer = await openSigner({ keyFile: paths.signingKey, headFile: paths.head });
   let losses = 0;
   let others = 0;
   let first: Problem | null = null;
@@ -149,6 +158,7 @@ export async function finishRecovery(
       origin: settings.archive.origin,
       pinned: null,
       anchors: [...options.heads],
+      drill,
       openCheckpoint: (note) => parseCheckpoint(openNote(note, [verifierKey]).text),
       onProgress: (entries) => options.onProgress(`verified ${entries} entries`),
       onProblem: (problem) => {
@@ -173,7 +183,14 @@ export async function finishRecovery(
       },
     );
   }
-  const signed = await signHead(database, ledger, signer, clock);
+  const signed = await signHead(
+    database,
+    ledger,
+    signer,
+    clock,
+    options.heads.map(({ note }) => note),
+  );
+  if (drill !== null) await placeOnce(paths.drill, `${JSON.stringify(drill)}\n`, 0o600);
   await rm(paths.unfinished, { force: true });
   return {
     verified,
@@ -184,9 +201,16 @@ export async function finishRecovery(
   };
 }
 
+const NO_ERASER: ObjectEraser = { erase: async () => undefined };
+
 const KIND = 'restore.performed';
 
-async function enterOnce(recovered: Recovered, performed: Performed, lostBodies: number): Promise<void> {
+async function enterOnce(
+  recovered: Recovered,
+  performed: Performed,
+  lostBodies: number,
+  signer: Signer,
+): Promise<void> {
   const { database, ledger, actor } = recovered;
   const { from, manifest, size, replayed, recovery, details } = performed;
   const entered = await database.db
@@ -201,11 +225,12 @@ async function enterOnce(recovered: Recovered, performed: Performed, lostBodies:
     )
   )
     return;
+  const body = { ...details, lostBodies, recovery };
+  const salt = newSalt();
+  const told = { from, manifest, size, replayed };
+  // First: an interrupted call finds the entry, and then what was announced must be that one.
+  await signer.announce({ ...told, body: bodyCommitment(salt, canonicalBytes(body)) });
   await ledger.write(actor, async (batch) => {
-    batch.addWithBody({ type: KIND, from, manifest, size, replayed }, KIND, {
-      ...details,
-      lostBodies,
-      recovery,
-    });
+    batch.addWithBody({ type: KIND, ...told }, KIND, body, salt);
   });
 }

@@ -38,6 +38,7 @@ import {
   requireReached,
 } from './recovery.ts';
 import {
+  carries,
   keyOf,
   placeKeys,
   placeSettings,
@@ -51,6 +52,7 @@ import { openStore } from './store/open.ts';
 
 export interface Restored {
   readonly home: string;
+  readonly drill: boolean;
   readonly origin: string;
   readonly verifierKey: string;
   /** Whether the key came from elsewhere than the backup itself. */
@@ -76,6 +78,12 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
   await using place = openPlace(request.backup, placeOptions(null, request, clock));
   const opened = await openBackup(place);
   const { manifest } = opened;
+  const drill = request.drill === true;
+  const carried = carries(request, manifest);
+  if (drill && carried && request.store !== undefined)
+    throw new InputError('--store and --drill contradict each other where payloads are copied', {
+      hint: 'A drill copies payloads into its own home alone: leave --store out, and put the home where there is room.',
+    });
   const schema = await requireKnownSchema(manifest);
   const keys = await keysOf(request, place, manifest);
   const verifierKey = verifierKeyOf(keys, manifest.origin);
@@ -92,22 +100,30 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
   const unfinished = await prepareHome(home, request, opened, clock, () =>
     wanted.databaseUrl === null ? Promise.resolve() : requireEmpty(wanted.databaseUrl, request, manifest),
   );
-  await placeKeys(home, keys, verifierKey);
+  await placeKeys(home, keys, verifierKey, drill);
   await placeSettings(home, text, place, manifest);
   const settings = await readSettings(home, environment);
+  // One below the new home is new itself.
+  const own = settings.store.provider === 'directory' && settings.store.path.startsWith(`${home}${sep}`);
+  if (drill && carried && !own)
+    throw new InputError(
+      `this drill was begun to read payloads where they are, and would copy into that store`,
+      {
+        hint: 'Begin anew with --payloads-from: run `muniment db stop` there and remove the folder.',
+      },
+    );
   const paths = homePaths(settings.home);
   const versions = join(paths.spool, 'versions.list');
   const destroyed =
     published === null ? new Set<string>() : await destroyedIn(published, manifest.ledger.size);
 
-  await using store = await openStore(settings.store, { clock, create: true });
+  await using store = await openStore(settings.store, { clock, create: !drill || carried });
   await using copies =
     request.payloadsFrom === undefined
       ? null
       : openPlace(request.payloadsFrom, placeOptions(settings.store, request, clock));
-  const carries = manifest.payloads.by === 'copy' || copies !== null;
   if (copies !== null) await requireCopies(copies, key, manifest);
-  const payloads = carries
+  const payloads = carried
     ? await payloadsBack({ place, manifest }, copies ?? place, store, {
         destroyed,
         spool: paths.spool,
@@ -124,20 +140,19 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
     await migrate({ adminUrl: request.adminUrl, runtimeUser, folder: MIGRATIONS, to: schema });
   await using database = await openDatabase(urls.runtimeUrl);
   if ((await readBeginning(database.db)) === null)
-    await loadTables(database, place, manifest, carries ? versions : null, onProgress);
+    await loadTables(database, place, manifest, carried ? versions : null, onProgress);
   if (admin !== null) await migrate({ adminUrl: admin, runtimeUser, folder: MIGRATIONS });
   await requireSchema(database, MIGRATIONS);
-  if (carries) await noteVersions(database, store.identity, versions);
+  if (carried) await noteVersions(database, store.identity, versions);
   await rm(versions, { force: true });
   await requireStoreInForce(database.db, store.identity);
 
-  // Whoever uses the store that the backup refers to may go on doing so. One below the new home is new itself.
-  const own = settings.store.provider === 'directory' && settings.store.path.startsWith(`${home}${sep}`);
-  const shared = !carries || (!own && store.location === manifest.payloads.store);
+  // Whoever uses the store that the backup refers to may go on doing so.
+  const shared = !carried || (!own && store.location === manifest.payloads.store);
   const ledger = new Ledger({ db: database.db, origin: manifest.origin, clock });
   const replayed = await replay(database, ledger, store, settings, opened, published, work);
   const actor = await firstAccount(database);
-  await registerOnce(database, ledger, actor, opened);
+  if (!drill) await registerOnce(database, ledger, actor, opened);
   const finished = await finishRecovery(
     { settings, database, ledger, store, clock, actor },
     {
@@ -153,11 +168,24 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
         sharedStore: shared ? store.identity : null,
       },
     },
-    { heads, acceptLosses: request.acceptLosses, signal: work.signal, onProgress },
+    {
+      heads,
+      acceptLosses: request.acceptLosses,
+      drill: drill
+        ? {
+            backup: manifest.id,
+            madeAt: manifest.madeAt,
+            checkpoint: published !== null && replayed > 0 ? published.note : manifest.ledger.checkpoint,
+          }
+        : null,
+      signal: work.signal,
+      onProgress,
+    },
   );
   for (const folder of [home, paths.keys]) await removeDrafts(folder);
   return {
     home,
+    drill,
     origin: manifest.origin,
     verifierKey,
     keyConfirmed: request.key !== undefined || request.keys !== undefined,
@@ -214,11 +242,17 @@ async function knownHeads(
       );
   }
   if (request.checkpoint !== undefined) heads.push(await headOfCheckpoint(request.checkpoint, key));
-  if (request.keys !== undefined) {
+  // The head beside the keys of an archive that lives is always ahead, and a drill signs nothing that could fall behind it.
+  if (request.keys !== undefined && !request.drill) {
     const head = await headOfKeys(join(request.keys, 'head.json'), verifierKey);
     if (head !== null) heads.push(head);
   }
-  if (request.published === undefined && request.checkpoint === undefined && !request.nothingLater) {
+  if (
+    request.published === undefined &&
+    request.checkpoint === undefined &&
+    !request.nothingLater &&
+    !request.drill
+  ) {
     throw new RefusedError(
       `nothing says whether checkpoints left the archive after this backup of ${manifest.madeAt} (${size} entries)`,
       {

@@ -17,6 +17,7 @@ import { InputError, RefusedError, VerificationError } from './core/errors.ts';
 import { newId } from './core/ids.ts';
 import { addressOf, openDatabase } from './db/database.ts';
 import { appliedMigrations, requireSchema } from './db/migrate.ts';
+import { readDrill, refuseInDrill } from './drill.ts';
 import { readBeginning } from './ledger/beginning.ts';
 import { parseVerifierKey, type VerifierKey } from './ledger/note.ts';
 import { headOfKeys } from './recovery.ts';
@@ -44,6 +45,8 @@ export interface RestoreRequest {
   /** The operator says that no checkpoint left this archive after the backup. */
   readonly nothingLater: boolean;
   readonly acceptLosses: boolean;
+  /** Only to prove the backup: the home that is made reads, and does nothing else. */
+  readonly drill?: boolean | undefined;
 }
 
 /** Stands in the home until the restore is finished. */
@@ -51,7 +54,11 @@ interface Unfinished {
   readonly work: 'restore';
   readonly manifest: string;
   readonly recovery: string;
-  readonly answers: { readonly database: string | null; readonly store: string | null };
+  readonly answers: {
+    readonly database: string | null;
+    readonly store: string | null;
+    readonly drill?: true;
+  };
 }
 
 /**
@@ -63,6 +70,7 @@ export async function bringKeysBack(
   { clock, environment }: { readonly clock: Clock; readonly environment: Environment },
 ): Promise<{ keys: string; placed: string[]; head: number | null }> {
   const settings = await readSettings(request.home, environment);
+  refuseInDrill(settings.home, await readDrill(homePaths(settings.home).drill));
   await using place = openPlace(request.backup, placeOptions(settings.store, request, clock));
   const opened = await openBackup(place);
   if (opened.manifest.origin !== settings.archive.origin)
@@ -102,7 +110,11 @@ export async function prepareHome(
   requireEmptyDatabase: () => Promise<void>,
 ): Promise<Unfinished> {
   const paths = homePaths(home);
-  const answers = { database: request.database ?? null, store: request.store ?? null };
+  const answers = {
+    database: request.database ?? null,
+    store: request.store ?? null,
+    ...(request.drill ? { drill: true as const } : {}),
+  };
   const wanted: Unfinished = {
     work: 'restore',
     manifest: opened.digest,
@@ -128,7 +140,7 @@ export async function prepareHome(
     )
       return former as Unfinished;
     throw new InputError(`${home} holds what another interrupted call began`, {
-      hint: 'Give the same backup, --database and --store to finish it. To begin anew, run `muniment db stop` there and remove the folder.',
+      hint: 'Give the same backup, --database, --store and --drill to finish it. To begin anew, run `muniment db stop` there and remove the folder.',
     });
   }
   await requireEmptyDatabase();
@@ -165,12 +177,20 @@ const NAMES: readonly string[] = [
   'head.json',
 ];
 
-export async function placeKeys(home: string, keys: readonly KeyFile[], verifierKey: string): Promise<void> {
+/** What a drill is not given: it never signs, and its head is the backup's. */
+const SIGNERS_OWN: readonly string[] = ['signing.key', 'head.json'];
+
+export async function placeKeys(
+  home: string,
+  keys: readonly KeyFile[],
+  verifierKey: string,
+  drill = false,
+): Promise<void> {
   const paths = homePaths(home);
   await mkdir(paths.keys, { recursive: true, mode: 0o700 });
   for (const { name, text } of keys) {
     // A file of another name is none of ours; a draft of one would pass for the file itself.
-    if (!NAMES.includes(name)) continue;
+    if (!NAMES.includes(name) || (drill && SIGNERS_OWN.includes(name))) continue;
     await placeOnce(join(paths.keys, name), text, name === 'archive.vkey' ? 0o644 : 0o600);
   }
   await placeOnce(paths.verifierKey, `${verifierKey}\n`, 0o644);
@@ -187,15 +207,23 @@ export async function settingsText(
   if (file === undefined)
     throw new InputError('the backup holds no muniment.yaml', { hint: 'Use another backup.' });
   const text = (await fileOf(place, file)).toString('utf8');
-  if (request.database === undefined && request.store === undefined) return text;
+  if (request.database === undefined && request.store === undefined && !request.drill) return text;
   const document = parseDocument(text);
   if (request.database === 'embedded') document.delete('database');
   else if (request.database !== undefined) document.set('database', { url: request.database });
-  if (request.store !== undefined) {
-    const before = document.toJS() as { store?: { provider?: string; lock?: unknown } };
-    document.set('store', storeOf(request.store, before.store, request));
-  }
+  const before = document.toJS() as { store?: { provider?: string; lock?: unknown } };
+  // Copies go into the drill's own home, wherever they were.
+  if (request.drill && carries(request, manifest)) document.delete('store');
+  else if (request.store !== undefined) document.set('store', storeOf(request.store, before.store, request));
+  // A path below the home is below the home that was backed up.
+  else if (request.drill && before.store?.provider !== 's3')
+    document.set('store', { provider: 'directory', path: manifest.payloads.store });
   return document.toString();
+}
+
+/** @returns whether payloads are put into a store; else they stay in the one that the backup refers to */
+export function carries(request: RestoreRequest, manifest: Manifest): boolean {
+  return manifest.payloads.by === 'copy' || request.payloadsFrom !== undefined;
 }
 
 /** A new store keeps the lock of the old one: a restore must not take protection away in silence. */

@@ -2,6 +2,7 @@
 
 import { type UnfinishedRun, unfinishedRuns } from './capture/begun.ts';
 import type { Archive } from './context.ts';
+import type { Drill } from './drill.ts';
 import { lostHolds } from './governance.ts';
 import { type Departure, departureFrom } from './ledger/store-in-force.ts';
 
@@ -18,6 +19,8 @@ export interface SourceStatus {
 export interface ArchiveStatus {
   readonly origin: string;
   readonly home: string;
+  /** The backup that this home is a drill of; null in an archive. */
+  readonly drill: Pick<Drill, 'backup' | 'madeAt'> | null;
   readonly store: string;
   readonly lock: string;
   /** The move by which the archive left the store that muniment.yaml names; null where it is there. */
@@ -32,7 +35,7 @@ export interface ArchiveStatus {
 }
 
 export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
-  const { settings, database, store, ledger } = archive;
+  const { settings, drill, database, store, ledger } = archive;
   const head = await ledger.head();
   const pinned = await archive.pinnedHead();
   const ended = await database.db
@@ -63,6 +66,7 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
   return {
     origin: settings.archive.origin,
     home: settings.home,
+    drill: drill === null ? null : { backup: drill.backup, madeAt: drill.madeAt },
     store: store.location,
     lock: store.lock,
     left: await departureFrom(database.db, store.identity),
@@ -72,6 +76,10 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
     sources,
     lostHolds: await lostHolds(archive),
   };
+}
+
+export function drillLine({ backup, madeAt }: Pick<Drill, 'backup' | 'madeAt'>): string {
+  return `DRILL of the backup ${backup} of ${madeAt}: this home can be read and verified; it never signs, captures, destroys or writes to the store.`;
 }
 
 /** @returns what an operator must do who has moved the archive and not said so in muniment.yaml */

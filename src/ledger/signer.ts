@@ -1,11 +1,13 @@
 // The archive's one signer. What it signed last lies in a file outside PostgreSQL, so it never signs a log that does not continue that
-// one: whoever rewrites the database gets no signature. A caller holds an advisory lock: two signers at once could sign a fork.
+// one: whoever rewrites the database gets no signature. Nor does an entry that excuses what is missing, unless the recovery announced it in a
+// file beside: whoever writes the database can append one. A caller holds an advisory lock: two signers at once could sign a fork.
 
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
+import { canonicalText } from '../core/canonical.ts';
 import { InputError, ServiceError, VerificationError } from '../core/errors.ts';
-import { type CommonEntry, decodeEntry, genesis } from './entry.ts';
+import { type Decoded, decodeEntry, type Entry, genesis } from './entry.ts';
 import {
   checkpointText,
   openNote,
@@ -32,6 +34,12 @@ export type EntryRange = (
   from: number,
   to: number,
 ) => AsyncIterable<readonly { readonly seq: number; readonly entry: Buffer }[]>;
+
+/** What a recovery knows of its own `restore.performed` before that has a place in the log. */
+export type Announced = Pick<
+  Extract<Entry, { type: 'restore.performed' }>,
+  'from' | 'manifest' | 'size' | 'replayed' | 'body'
+>;
 
 const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const stateSchema = z.strictObject({
@@ -81,11 +89,14 @@ export class Signer {
   readonly key: SigningKey;
   readonly #verifier: VerifierKey;
   readonly #headFile: string;
+  /** Beside the head, where whoever writes the database cannot write. */
+  readonly #announcedFile: string;
 
   constructor(key: SigningKey, headFile: string) {
     this.key = key;
     this.#verifier = parseVerifierKey(key.verifierKey);
     this.#headFile = headFile;
+    this.#announcedFile = path.join(path.dirname(headFile), 'announced.json');
   }
 
   /** @returns the last signed head, or null before the first. @throws VerificationError when its file was changed */
@@ -93,14 +104,22 @@ export class Signer {
     return (await readState(this.#headFile, this.#verifier))?.head ?? null;
   }
 
+  /** Durably says which `restore.performed` may be signed next, before it is appended. It counts until it is signed, or another is announced. */
+  async announce(restore: Announced): Promise<void> {
+    await writeDurably(this.#announcedFile, announcement(restore));
+  }
+
   /**
    * Signs the head of the log, after reading every entry since the last signed one. A head that is signed already gives
    * the same note again. The note is durable in the head's file before it is returned.
-   * @throws VerificationError when the log does not continue what was signed; nothing is signed then
+   * @param notes checkpoints that may be of this key and of this log: what one of them covers was signed before, though the head's file is older
+   * @throws VerificationError when the log does not continue what was signed, or a restore among its new entries was not
+   *   announced; nothing is signed then
    */
   async sign(
     head: { readonly size: number; readonly root: Buffer },
     entries: EntryRange,
+    notes: readonly string[] = [],
   ): Promise<{ readonly note: string; readonly size: number; readonly root: Buffer }> {
     const origin = this.key.name;
     const signed = await readState(this.#headFile, this.#verifier);
@@ -117,13 +136,18 @@ export class Signer {
     const edge = signed?.edge ?? RightEdge.from(0, []);
     let last = signed?.last ?? genesis(origin);
     let at = signed?.head.at ?? null;
+    const covered = this.#signedBefore(notes);
+    let announced = false;
+    /** The first restore that neither the recovery announced nor a checkpoint covers. */
+    let foreign: number | null = null;
     for await (const batch of from < head.size ? entries(from, head.size) : []) {
       for (const { seq, entry: bytes } of batch) {
         const expected = edge.size;
         if (seq !== expected)
           throw refusal(`entry ${expected} is missing, the next one stored is ${seq}`, expected);
         if (seq >= head.size) throw refusal(`entry ${seq} lies beyond the head of ${head.size}`, seq);
-        const entry = readEntry(bytes, seq);
+        const decoded = readEntry(bytes, seq);
+        const { entry } = decoded;
         if (entry.seq !== seq) throw refusal(`entry ${seq} says that it is entry ${entry.seq}`, seq);
         if (entry.origin !== origin)
           throw refusal(`entry ${seq} belongs to ${JSON.stringify(entry.origin)}`, seq);
@@ -134,6 +158,12 @@ export class Signer {
         last = leafHash(bytes);
         at = entry.at;
         edge.append(last);
+        if (decoded.known && decoded.entry.type === 'restore.performed') {
+          if ((await readIfPresent(this.#announcedFile)) === announcement(decoded.entry)) announced = true;
+          else foreign ??= seq;
+        }
+        if (foreign !== null && covered.some((one) => one.size === edge.size && one.root.equals(edge.root())))
+          foreign = null;
       }
     }
     if (edge.size !== head.size)
@@ -141,28 +171,51 @@ export class Signer {
     const root = edge.root();
     if (!root.equals(head.root))
       throw refusal(`the entries give another root than the head of ${head.size}`, head.size);
+    if (foreign !== null)
+      throw refusal(`entry ${foreign} tells of a restore that nobody made here`, foreign, UNANNOUNCED);
 
     const note = signNote(checkpointText({ origin, size: edge.size, root }), this.key);
     await writeDurably(
       this.#headFile,
       `${JSON.stringify({ note, edge: edge.hashes.map((hash) => hash.toString('hex')), last: last.toString('hex'), at })}\n`,
     );
+    // One that a crash leaves here allows nothing but the same words again.
+    if (announced) await rm(this.#announcedFile, { force: true });
     return { note, size: edge.size, root };
   }
+
+  /** @returns those of the notes that this key signed; the others say nothing */
+  #signedBefore(notes: readonly string[]): { readonly size: number; readonly root: Buffer }[] {
+    return notes.flatMap((note) => {
+      try {
+        const checkpoint = parseCheckpoint(openNote(note, [this.#verifier]).text);
+        return checkpoint.origin === this.key.name ? [checkpoint] : [];
+      } catch (error) {
+        if (error instanceof VerificationError) return [];
+        throw error;
+      }
+    });
+  }
+}
+
+function announcement({ from, manifest, size, replayed, body }: Announced): string {
+  return `${canonicalText({ from, manifest, size, replayed, body })}\n`;
 }
 
 const CHANGED =
   'The database was changed outside Muniment. Run `muniment verify`, and restore the database from a backup that verifies.';
 const ROLLED_BACK =
   'The database is older than the last signature: restore a newer backup. Entries that were signed cannot be given up in silence.';
+const UNANNOUNCED =
+  'Such an entry excuses what is missing, and whoever writes the database can append one: take it for forged, run `muniment verify`, and restore the database from a backup that verifies. Only where keys/head.json is older than a restore that was made: give keys/ back its newest head.json, or `restore` or `rebuild` the newest checkpoint (--checkpoint FILE). A restore that an older Muniment began is begun anew.';
 
 function refusal(reason: string, seq: number, hint: string = CHANGED, cause?: unknown): VerificationError {
   return new VerificationError(`the signer refuses to sign at ${seq}: ${reason}`, { hint, cause });
 }
 
-function readEntry(bytes: Buffer, seq: number): CommonEntry {
+function readEntry(bytes: Buffer, seq: number): Decoded {
   try {
-    return decodeEntry(bytes).entry;
+    return decodeEntry(bytes);
   } catch (error) {
     if (!(error instanceof VerificationError)) throw error;
     throw refusal(`entry ${seq} is no valid entry: ${error.message}`, seq, CHANGED, error);

@@ -63,7 +63,7 @@ export async function verifyArchive(reader: ArchiveReader, options: VerifyOption
   await payloads.checkCovered();
   // A restore verifies what it made before that is signed, and pins no head.
   const vouched = signed.reduce((most, size) => Math.max(most, size), 0);
-  const lostBodies = bodies.judge(pinned === null ? Number.MAX_SAFE_INTEGER : vouched);
+  const lostBodies = bodies.judge(pinned === null ? Number.MAX_SAFE_INTEGER : vouched, options.drill ?? null);
   const anchored = Math.max(0, ...anchors.map((a) => a.size));
   return {
     ok: findings.problems.length === 0,

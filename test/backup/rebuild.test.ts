@@ -5,7 +5,7 @@ import { cp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { storePayload } from '../../src/capture/payloads.ts';
-import { openArchive, openHomeDatabase } from '../../src/context.ts';
+import { homePaths, openArchive, openHomeDatabase } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { RefusedError, VerificationError } from '../../src/core/errors.ts';
 import { newId } from '../../src/core/ids.ts';
@@ -238,6 +238,44 @@ describe('an archive whose database is lost', () => {
     assert.deepEqual(
       (await listHolds(archive)).holds.map((hold) => hold.id),
       ['smith'],
+    );
+  });
+
+  test('a restore that somebody appends to the database is not signed; one that was made goes on being signed', async (t) => {
+    const { home, variables } = await homeWithout('rebuilt', t);
+    await rebuild(home, variables);
+    const again = join(folder, 'log of the rebuilt one');
+    {
+      await using archive = await openArchive(home, environmentWith(variables), systemClock);
+      await publishLedger(archive, again);
+    }
+    // keys/ is from before the first rebuild, and the log holds that: its checkpoint vouches for it.
+    const second = await homeWithout('rebuilt twice', t);
+    await rebuild(second.home, second.variables, { published: again });
+    const { head } = homePaths(second.home);
+    const newest = await readFile(head, 'utf8');
+    await cp(homePaths(made.home).head, head);
+    const archive = await openRestored(t, second.home, second.variables);
+    assert.equal((await archive.checkpoint())?.note, JSON.parse(newest).note, 'an older head grows back');
+
+    const { size } = await archive.ledger.head();
+    const counted = await archive.ledger.write(archive.account.id, async (batch) => {
+      batch.add({ type: 'sealed', body: '00'.repeat(32) });
+      batch.addWithBody(
+        { type: 'restore.performed', from: 'ledger', manifest: '00'.repeat(32), size: 0, replayed: size + 1 },
+        'restore.performed',
+        { lostBodies: (await verifyArchiveOf(archive)).lostBodies + 1 },
+      );
+      return size;
+    });
+    await assert.rejects(
+      archive.checkpoint(),
+      (error) => error instanceof VerificationError && /a restore that nobody made here/.test(error.message),
+    );
+    const found = await verifyArchiveOf(archive);
+    assert.deepEqual(
+      found.problems.map(({ kind, seq }) => [kind, seq]),
+      [['body-missing', counted]],
     );
   });
 

@@ -58,6 +58,7 @@ test('a restored archive that shares the store removes nothing of what the other
   );
   assert.equal(said.code, 0, said.stderr);
   assert.match(said.stdout, /SHARED: .* is also the store of the archive that was backed up/);
+  assert.match(said.stdout, /must not be used any more: two would sign two logs under one key\. .*--drill/);
 
   const second = await openRestored(t, home, variables);
   // A month on nothing is recent any more, and what production captured meanwhile is out of the margin too.

@@ -11,10 +11,17 @@ import {
   newSigningKey,
   openNote,
   parseCheckpoint,
+  parseSigningKey,
   parseVerifierKey,
   signNote,
 } from '../../src/ledger/note.ts';
-import { type EntryRange, openSigner, readPinnedHead, type Signer } from '../../src/ledger/signer.ts';
+import {
+  type Announced,
+  type EntryRange,
+  openSigner,
+  readPinnedHead,
+  type Signer,
+} from '../../src/ledger/signer.ts';
 import { batches, type Log, makeLog, ORIGIN } from './log.ts';
 
 interface Home {
@@ -156,6 +163,74 @@ test('entries that are missing, moved, foreign, unchained, dated back or no entr
   );
   await refuses(files, early.head(12), reading(early), /entry 4 is dated before/);
   await files.signer.sign(head, reading(log));
+});
+
+const RESTORE: Announced = {
+  from: 'backup',
+  manifest: 'ab'.repeat(32),
+  size: 2,
+  replayed: 3,
+  body: 'cd'.repeat(32),
+};
+
+/** A log of 12 entries with restores in it. */
+const logWith = (restores: Readonly<Record<number, Announced>>): Log =>
+  makeLog(12, (entry) => {
+    const { v, origin, seq, prev, at, actor } = entry;
+    const restore = restores[seq];
+    return restore === undefined
+      ? entry
+      : { v, origin, seq, prev, at, actor, type: 'restore.performed', ...restore };
+  });
+
+test('a restore is signed only as the recovery announced it, whoever appended it, and once', async (t) => {
+  const files = await home(t);
+  const log = logWith({ 6: RESTORE, 9: RESTORE });
+  await files.signer.sign(log.head(5), reading(log));
+  const foreign = /entry 6 tells of a restore that nobody made here/;
+  await refuses(files, log.head(9), reading(log), foreign);
+  for (const other of [
+    { from: 'ledger' },
+    { manifest: 'ac'.repeat(32) },
+    { size: 1 },
+    { replayed: 4 },
+    { body: 'ce'.repeat(32) },
+  ] satisfies Partial<Announced>[]) {
+    await files.signer.announce({ ...RESTORE, ...other });
+    await refuses(files, log.head(9), reading(log), foreign);
+  }
+  await files.signer.announce(RESTORE);
+  // What is announced holds for a process that finishes what another one began.
+  const again = await openSigner(files);
+  assert.equal((await again.sign(log.head(8), reading(log))).size, 8);
+  assert.equal((await again.sign(log.head(9), reading(log))).size, 9);
+  await refuses(files, log.head(12), reading(log), /entry 9 tells of a restore/);
+});
+
+test('a restore that a checkpoint of this key covers is signed again by an older head, one behind it is not', async (t) => {
+  const files = await home(t);
+  const log = logWith({ 6: RESTORE, 9: RESTORE });
+  await files.signer.sign(log.head(5), reading(log));
+  const older = readFileSync(files.headFile, 'utf8');
+  await files.signer.announce(RESTORE);
+  const { note } = await files.signer.sign(log.head(8), reading(log));
+  writeFileSync(files.headFile, older);
+  const rewritten = logWith({ 6: { ...RESTORE, replayed: 4 } });
+  const { signingKey } = newSigningKey(ORIGIN);
+  const others = [
+    'no note',
+    signNote(`${ORIGIN}\n8\n${log.root(8).toString('base64')}\n`, parseSigningKey(signingKey)),
+    signNote(`elsewhere.example\n8\n${log.root(8).toString('base64')}\n`, files.signer.key),
+  ];
+  const refused = (log: Log, size: number, notes: string[], seq: number) =>
+    assert.rejects(
+      files.signer.sign(log.head(size), reading(log), notes),
+      (error) => error instanceof VerificationError && error.message.includes(`entry ${seq} tells of`),
+    );
+  await refused(log, 9, others, 6);
+  await refused(rewritten, 9, [note], 6);
+  await refused(log, 12, [...others, note], 9);
+  assert.equal((await files.signer.sign(log.head(9), reading(log), [...others, note])).size, 9);
 });
 
 test("an altered head's file is not trusted, by the signer or by who verifies", async (t) => {

@@ -9,7 +9,7 @@ import { requirePermission } from '../../core/people.ts';
 import { archiveLocks, locksAlert } from '../../locks.ts';
 import { embeddedControl, migrateArchive, migrateDatabase, publishLedger } from '../../operations.ts';
 import { initArchive } from '../../setup.ts';
-import { archiveStatus, departureAlert, hasGap, type SourceStatus } from '../../status.ts';
+import { archiveStatus, departureAlert, drillLine, hasGap, type SourceStatus } from '../../status.ts';
 import { openHome, type Shell } from './shell.ts';
 
 /** On a command line a relative path means the current folder; in muniment.yaml it means the home. */
@@ -58,7 +58,7 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
     .command('export')
     .description('print the C2SP verifier key')
     .action(async () => {
-      await using archive = await openHome(shell);
+      await using archive = await openHome(shell, 'reading');
       shell.output().result({ key: archive.verifierKeyText }, archive.verifierKeyText);
     });
 
@@ -147,10 +147,11 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
     .command('status')
     .description('what the archive holds and when its sources ran')
     .action(async () => {
-      await using archive = await openHome(shell);
+      await using archive = await openHome(shell, 'reading');
       const status = await archiveStatus(archive);
-      const locks = await archiveLocks(archive);
-      const { origin, records, entries, unsigned, store, lock, left, sources, lostHolds } = status;
+      // What a drill knows of locks is as old as its backup, and renewing them is not its work.
+      const locks = archive.drill === null ? await archiveLocks(archive) : null;
+      const { origin, drill, records, entries, unsigned, store, lock, left, sources, lostHolds } = status;
       const alerts = [
         lostHolds === null ? null : `HOLDS MAY BE LOST. ${lostHolds.sentence}`,
         left === null ? null : departureAlert(left),
@@ -160,6 +161,7 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
         .output()
         .result({ ...status, locks }, () =>
           [
+            ...(drill === null ? [] : [drillLine(drill)]),
             `${origin}: ${records} records, ${entries} entries, ${unsigned} unsigned; payloads in ${store} (lock: ${lock})`,
             ...(sources.length === 0 ? ['No source is configured.'] : sources.map(sourceLine)),
             ...alerts,

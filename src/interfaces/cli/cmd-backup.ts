@@ -118,7 +118,7 @@ function addBackup(program: Command, shell: Shell): void {
   to be removed after ${made.expires}; entered as ${made.entry}
 ${made.leftOut.map(({ path, why }) => `  NOT in this backup: ${path} (${why})\n`).join('')}${
   made.lacking.length === 0
-    ? 'Restore it once, elsewhere, to know that you can: muniment restore'
+    ? 'Restore it once, elsewhere, to know that you can: muniment restore --drill'
     : `INCOMPLETE: ${plural(made.lacking.length, 'payload')} could not be copied (${made.lacking[0]?.problem} in the archive itself). Run \`muniment verify\`.`
 }`,
         );
@@ -163,7 +163,7 @@ ${made.leftOut.map(({ path, why }) => `  NOT in this backup: ${path} (${why})\n`
     .command('list')
     .description('list the backups that the ledger knows of, and which are to be removed')
     .action(async () => {
-      await using archive = await openHome(shell);
+      await using archive = await openHome(shell, 'reading');
       requirePermission(archive.account, 'backups read');
       const backups = await listBackups(archive);
       shell
@@ -253,6 +253,7 @@ function addRestore(program: Command, shell: Shell): void {
     .option('--checkpoint <file>', 'the last checkpoint that somebody holds')
     .option('--nothing-later', 'no checkpoint left the archive after the backup', false)
     .option('--accept-losses', 'serve although something that was signed is gone for good', false)
+    .option('--drill', 'only prove the backup: the home that is made can be read, and nothing else', false)
     .option('--region <region>', 'of the bucket')
     .option('--endpoint <url>', 'of the storage service')
     .action(
@@ -271,6 +272,7 @@ function addRestore(program: Command, shell: Shell): void {
           checkpoint?: string;
           nothingLater: boolean;
           acceptLosses: boolean;
+          drill: boolean;
         },
       ) => {
         const output = shell.output();
@@ -297,17 +299,22 @@ function addRestore(program: Command, shell: Shell): void {
         const { verified: _, ...ended } = finished;
         output.result({ ...restored, finished: ended }, () =>
           [
-            `Restored ${restored.origin} into ${restored.home}: verified, ${finished.size} entries`,
+            `${restored.drill ? 'DRILL: restored' : 'Restored'} ${restored.origin} into ${restored.home}: verified, ${finished.size} entries`,
             `  from the backup ${backup.id} of ${backup.madeAt} (${backup.size} entries)${restored.replayed > 0 ? `, and ${restored.replayed} from the published log` : ''}`,
             `  ${plural(payloads.carried, 'payload')} brought back, ${finished.destroyedAgain} destroyed again or kept out`,
+            restored.drill
+              ? '  This home can be read and verified; it never signs, captures, destroys or writes to the store. Remove it, after `muniment db stop`, when you have seen enough'
+              : '  The archive that was backed up must not be used any more: two would sign two logs under one key. To try a backup beside an archive that lives, restore it with --drill',
             ...(restored.sharedStore === null
               ? []
-              : [
-                  `  SHARED: ${restored.sharedStore} is also the store of the archive that was backed up. While that one is in use, collect and destroy in one of the two only; \`muniment store copy\` gives this one a store of its own`,
-                ]),
+              : restored.drill
+                ? [`  payloads are read from ${restored.sharedStore}, where they were`]
+                : [
+                    `  SHARED: ${restored.sharedStore} is also the store of the archive that was backed up; \`muniment store copy\` gives this one a store of its own`,
+                  ]),
             ...(finished.lostBodies > 0
               ? [
-                  `  LOST: the bodies of ${finished.lostBodies} published entries, among them perhaps holds: nothing may be destroyed until the files of every hold are back and \`muniment policy apply --lost-holds-are-back\` says so`,
+                  `  LOST: the bodies of ${finished.lostBodies} published entries, among them perhaps holds${restored.drill ? '' : ': nothing may be destroyed until the files of every hold are back and `muniment policy apply --lost-holds-are-back` says so'}`,
                 ]
               : []),
             ...(finished.losses > 0

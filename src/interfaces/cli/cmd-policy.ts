@@ -82,7 +82,7 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
     .description('say what policy decides of a record, and why')
     .argument('<record>')
     .action(async (record: string) => {
-      await using archive = await openHome(shell);
+      await using archive = await openHome(shell, 'reading');
       requirePermission(archive.account, 'policy explain');
       const decision = await explainRecord(archive, record);
       shell
@@ -101,7 +101,7 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
     .command('list')
     .description('list the holds in force')
     .action(async () => {
-      await using archive = await openHome(shell);
+      await using archive = await openHome(shell, 'reading');
       requirePermission(archive.account, 'holds read');
       const { holds, unapplied, lost, told } = await listHolds(archive);
       const listed = holds.map((hold) => ({

@@ -64,7 +64,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
             hint: 'Say live, missing or destroyed.',
           });
         }
-        await using archive = await openHome(shell);
+        await using archive = await openHome(shell, 'reading');
         requirePermission(archive.account, 'search');
         const found = await searchRecords(archive, {
           ...options,
@@ -125,7 +125,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
     .description('verify ledger, rows and payloads of the archive')
     .option('--anchor <file>', "a checkpoint kept outside the operator's reach (may be repeated)", list)
     .action(async (options: { anchor?: string[] }) => {
-      await using archive = await openHome(shell);
+      await using archive = await openHome(shell, 'reading');
       requirePermission(archive.account, 'verify');
       const output = shell.output();
       const result = await verify(archive, {

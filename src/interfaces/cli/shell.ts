@@ -17,6 +17,7 @@ export interface Shell {
   end(code: ExitCode): void;
 }
 
-export function openHome(shell: Shell): Promise<Archive> {
-  return openArchive(shell.home(), shell.environment, shell.clock);
+/** @param purpose what only reads says so, and works in a drill too */
+export function openHome(shell: Shell, purpose: 'work' | 'reading' = 'work'): Promise<Archive> {
+  return openArchive(shell.home(), shell.environment, shell.clock, purpose);
 }

@@ -5,15 +5,19 @@ import { parsedJson } from '../../core/canonical.ts';
 import { bodyCommitment } from '../../core/digest.ts';
 import type { Problem } from '../chain.ts';
 import type { Entry } from '../entry.ts';
+import type { VerifyOptions } from './contract.ts';
 import type { Findings } from './findings.ts';
 import type { RowCheck, RowsOf } from './rows.ts';
 
 /** What a restore says it could not bring back: of the entries in `from` … `to` − 1, that many bodies. */
-interface Restore {
-  readonly seq: number;
+interface Lost {
   readonly from: number;
   readonly to: number;
   readonly lostBodies: number;
+}
+
+interface Restore extends Lost {
+  readonly seq: number;
 }
 
 /** A problem of the entry at `seq` that is none if a restore accounts for the missing body of the entry at `body`, before it or itself. */
@@ -73,12 +77,13 @@ export class Bodies {
    * A body may be missing where a restore had no more than the published entry; anywhere else it is a problem. A restore accounts for as
    * many bodies as it said were lost: where another number is missing, one was removed, nobody can tell which, and all are problems.
    * @param signed entries that a signed head covers: whoever writes the database can append a restore, but not sign it
+   * @param drill what the restore that is a drill says, in no entry
    * @returns how many bodies restores account for
    */
-  judge(signed: number): number {
-    const restores = this.#restores.filter(
-      (restore) => restore.seq < signed && this.#missingIn(restore) === restore.lostBodies,
-    );
+  judge(signed: number, drill: VerifyOptions['drill'] | null): number {
+    const told: Lost[] = this.#restores.filter((restore) => restore.seq < signed);
+    if (drill) told.push({ ...drill, from: drill.size, to: drill.size + drill.replayed });
+    const restores = told.filter((restore) => this.#missingIn(restore) === restore.lostBodies);
     let lost = 0;
     for (const one of this.#bodiless) {
       if (!restores.some((restore) => covers(restore, one))) this.#findings.report(one.problem);
@@ -87,7 +92,7 @@ export class Bodies {
     return lost;
   }
 
-  #missingIn(restore: Restore): number {
+  #missingIn(restore: Lost): number {
     let missing = 0;
     for (const one of this.#bodiless) if (isMissing(one) && covers(restore, one)) missing += 1;
     return missing;
@@ -102,7 +107,7 @@ export class Bodies {
 }
 
 /** A destruction whose intent is lost was published with it: one that came after the restore could not know what to destroy. */
-function covers({ from, to }: Restore, { body, seq }: Bodiless): boolean {
+function covers({ from, to }: Lost, { body, seq }: Bodiless): boolean {
   return body >= from && seq < to;
 }
 

@@ -68,6 +68,8 @@ export interface VerifyOptions {
   readonly pinned: { readonly size: number; readonly root: Buffer } | null;
   /** Checkpoints from outside the operator's reach. */
   readonly anchors: readonly { readonly size: number; readonly root: Buffer }[];
+  /** In a drill nothing is entered of what its restore could not bring back: its home says it. Null: there is no drill. */
+  readonly drill?: { readonly size: number; readonly replayed: number; readonly lostBodies: number } | null;
   /** Opens a note of the checkpoints table with the pinned key. @throws VerificationError */
   readonly openCheckpoint: (note: string) => { size: number; root: Buffer };
   readonly onProgress?: (entries: number) => void;

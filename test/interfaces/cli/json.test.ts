@@ -113,6 +113,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
       ]),
       lostHolds: z.null(),
       left: z.null(),
+      drill: z.null(),
       // A directory store has none.
       locks: z.null(),
     }),
