@@ -49,6 +49,7 @@ import {
 } from './restored-home.ts';
 import { removeDrafts } from './setup.ts';
 import { openStore } from './store/open.ts';
+import { requireClaim } from './store/proof.ts';
 
 export interface Restored {
   readonly home: string;
@@ -117,6 +118,8 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
   const destroyed =
     published === null ? new Set<string>() : await destroyedIn(published, manifest.ledger.size);
 
+  // A store that payloads are read from is taken as it is; none is put where the lock that the settings claim does not hold.
+  if (carried) await requireClaim({ settings: settings.store, clock, signal: work.signal });
   await using store = await openStore(settings.store, { clock, create: !drill || carried });
   await using copies =
     request.payloadsFrom === undefined

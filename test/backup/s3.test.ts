@@ -19,6 +19,7 @@ import { systemClock } from '../../src/core/clock.ts';
 import { InputError, VerificationError } from '../../src/core/errors.ts';
 import { publishLedger } from '../../src/operations.ts';
 import { initArchive } from '../../src/setup.ts';
+import { StoreClaimError } from '../../src/store/proof.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, verifyArchiveOf } from '../support/archive.ts';
 import {
@@ -36,9 +37,9 @@ import {
 const endpoint = process.env.S3_TEST_ENDPOINT;
 const region = process.env.S3_TEST_REGION ?? 'us-east-1';
 
-async function bucketFor(client: S3Client): Promise<string> {
+async function bucketFor(client: S3Client, { locks = false } = {}): Promise<string> {
   const Bucket = `muniment-${randomUUID()}`;
-  await client.send(new CreateBucketCommand({ Bucket }));
+  await client.send(new CreateBucketCommand({ Bucket, ObjectLockEnabledForBucket: locks }));
   await client.send(
     new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status: 'Enabled' } }),
   );
@@ -156,5 +157,56 @@ if (endpoint === undefined) {
       ),
       VerificationError,
     );
+  });
+
+  test('payloads do not come back into a bucket that does not keep the lock which the settings claim', async (t) => {
+    const client = new S3Client({ endpoint, region, forcePathStyle: true });
+    t.after(() => client.destroy());
+    const records = await bucketFor(client, { locks: true });
+    const unlocked = await bucketFor(client);
+    const folder = await workFolder(t);
+    const home = join(folder, 'home');
+    const first = await emptyDatabase(t);
+    await initArchive(
+      home,
+      {
+        name: 'City of Example',
+        origin: 'archive.example.gov/social',
+        timezone: 'America/New_York',
+        databaseUrl: first.request.database,
+        sources: [],
+      },
+      environmentWith(first.variables),
+      systemClock,
+    );
+    const settings = join(home, 'muniment.yaml');
+    const lock = '{ mode: GOVERNANCE, horizon: P7D }';
+    const store = `store: { provider: s3, bucket: ${records}, region: ${region}, endpoint: "${endpoint}", prefix: city/, lock: ${lock} }\n`;
+    await writeFile(settings, `${await readFile(settings, 'utf8')}${store}`);
+    const archive = await openArchive(home, environmentWith(first.variables), systemClock);
+    t.after(() => archive[Symbol.asyncDispose]());
+    const backup = join(folder, 'backup');
+    await takeBackupOf(archive, backup, { payloads: 'copy' });
+
+    const second = await emptyDatabase(t);
+    const into = (bucket: string, again: string) =>
+      restoreFrom(
+        backup,
+        join(folder, again),
+        {
+          nothingLater: true,
+          ...second.request,
+          region,
+          endpoint,
+          adminUrl: null,
+          store: `s3://${bucket}/town`,
+        },
+        { variables: second.variables },
+      );
+    await assert.rejects(into(unlocked, 'unlocked'), StoreClaimError);
+    const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: unlocked }));
+    assert.deepEqual(Versions, []);
+    const restored = await into(await bucketFor(client, { locks: true }), 'locked');
+    assert.deepEqual([restored.finished.losses, restored.payloads.lost], [0, 0]);
   });
 }
