@@ -87,7 +87,7 @@ function drillCheck({ backup, madeAt }: Drill): Check {
       means:
         'It can be read and verified. It never signs, captures, destroys or writes to the store, so the store was not tried.',
     },
-    'Remove the home, after `muniment db stop`, when you have seen enough.',
+    'When you have seen enough, remove it: `muniment db remove`, then the folder.',
   );
 }
 

@@ -7,14 +7,15 @@ import cron from 'node-cron';
 import type { CaptureContext, RunCounts } from './capture/progress.ts';
 import type { RunOutcome } from './capture/run.ts';
 import { type Environment, readSettings, type Settings } from './config.ts';
-import { type Archive, homePaths, MIGRATIONS, openHomeDatabase, SOFTWARE } from './context.ts';
+import { type Archive, homePaths, MIGRATIONS, openHomeDatabase, readOptional, SOFTWARE } from './context.ts';
 import type { Clock } from './core/clock.ts';
-import { InputError, MunimentError, VerificationError } from './core/errors.ts';
+import { InputError, MunimentError, RefusedError, VerificationError } from './core/errors.ts';
 import { newId } from './core/ids.ts';
 import type { SourceSettings } from './core/settings.ts';
 import { addressOf } from './db/database.ts';
-import { letEmbeddedStay, stopEmbedded } from './db/embedded.ts';
+import { letEmbeddedStay, removeEmbedded, stopEmbedded } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
+import { readDrill } from './drill.ts';
 import type { ExportResult } from './export/export.ts';
 import { type BundleCheck, checkBundle, checkText } from './export/verify-bundle.ts';
 import { retentionLine } from './governance.ts';
@@ -176,7 +177,22 @@ async function stopRunning(home: string, environment: Environment): Promise<bool
   return false;
 }
 
-export const embeddedControl = { start: startEmbedded, stop: stopRunning };
+/**
+ * Removes the embedded database, which may lie outside the home, of a home that is no archive.
+ * @returns whether there was one
+ * @throws RefusedError when the home is an archive: its database is evidence
+ */
+async function removeDatabase(home: string): Promise<boolean> {
+  const { drill, unfinished } = homePaths(resolve(home));
+  if ((await readDrill(drill)) === null && (await readOptional(unfinished)) === null) {
+    throw new RefusedError(`${home} is no drill, and not left unfinished: its database may hold a ledger`, {
+      hint: 'Only the database of a drill, or of an archive whose making was not finished, is removed.',
+    });
+  }
+  return await removeEmbedded(home);
+}
+
+export const embeddedControl = { start: startEmbedded, stop: stopRunning, remove: removeDatabase };
 
 /** Migrates the database of an archive. @returns names of the migrations that ran */
 export async function migrateArchive(settings: Settings, adminUrl: string | null): Promise<string[]> {

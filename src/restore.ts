@@ -110,7 +110,7 @@ export async function restoreArchive(request: RestoreRequest, work: Work): Promi
     throw new InputError(
       `this drill was begun to read payloads where they are, and would copy into that store`,
       {
-        hint: 'Begin anew with --payloads-from: run `muniment db stop` there and remove the folder.',
+        hint: 'Begin anew with --payloads-from: run `muniment db remove` there, then remove the folder.',
       },
     );
   const paths = homePaths(settings.home);

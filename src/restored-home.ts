@@ -140,7 +140,7 @@ export async function prepareHome(
     )
       return former as Unfinished;
     throw new InputError(`${home} holds what another interrupted call began`, {
-      hint: 'Give the same backup, --database, --store and --drill to finish it. To begin anew, run `muniment db stop` there and remove the folder.',
+      hint: 'Give the same backup, --database, --store and --drill to finish it. To begin anew, run `muniment db remove` there, then remove the folder.',
     });
   }
   await requireEmptyDatabase();

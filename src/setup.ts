@@ -136,7 +136,7 @@ async function requireSameAnswers(home: string, answers: Answers): Promise<void>
   throw new InputError(
     `an interrupted \`muniment init\` of ${home} had other answers: ${differing.join(', ')}`,
     {
-      hint: 'Give the same answers to finish it. To begin anew, run `muniment db stop` there and remove the folder.',
+      hint: 'Give the same answers to finish it. To begin anew, run `muniment db remove` there, then remove the folder.',
     },
   );
 }

@@ -218,9 +218,9 @@ export async function stopEmbedded(folder: string): Promise<boolean> {
   });
 }
 
-/** Stops the archive's own PostgreSQL and removes all its data, also those that lie outside the home. */
-export async function removeEmbedded(folder: string): Promise<void> {
-  if (!(await isPresent(join(folder, 'postgres')))) return;
+/** Stops the archive's own PostgreSQL and removes all its data, also those that lie outside the home. @returns whether there was one */
+export async function removeEmbedded(folder: string): Promise<boolean> {
+  if (!(await isPresent(join(folder, 'postgres')))) return false;
   await stopEmbedded(folder);
   const home = await openHome(folder);
   await inTurn(turnsOf(home), async () => {
@@ -231,4 +231,5 @@ export async function removeEmbedded(folder: string): Promise<void> {
       force: true,
     });
   });
+  return true;
 }

@@ -110,6 +110,18 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
           stopped ? 'The embedded server is stopped.' : 'The embedded server was not running.',
         );
     });
+  db.command('remove')
+    .description('remove the embedded database of a drill, or of an archive that was never finished')
+    .action(async () => {
+      const home = shell.home();
+      const removed = await embeddedControl.remove(home);
+      shell
+        .output()
+        .result(
+          { removed },
+          `${removed ? 'The database is removed.' : 'There is no embedded database.'} What is left is in ${home}: remove that folder.`,
+        );
+    });
   db.command('url')
     .description("print the superuser's URL of the embedded server, starting it")
     .action(async () => {

@@ -303,7 +303,7 @@ function addRestore(program: Command, shell: Shell): void {
             `  from the backup ${backup.id} of ${backup.madeAt} (${backup.size} entries)${restored.replayed > 0 ? `, and ${restored.replayed} from the published log` : ''}`,
             `  ${plural(payloads.carried, 'payload')} brought back, ${finished.destroyedAgain} destroyed again or kept out`,
             restored.drill
-              ? '  This home can be read and verified; it never signs, captures, destroys or writes to the store. Remove it, after `muniment db stop`, when you have seen enough'
+              ? '  This home can be read and verified; it never signs, captures, destroys or writes to the store. When you have seen enough, remove it: `muniment db remove`, then the folder'
               : '  The archive that was backed up must not be used any more: two would sign two logs under one key. To try a backup beside an archive that lives, restore it with --drill',
             ...(restored.sharedStore === null
               ? []

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -102,5 +103,26 @@ test('a home that may not be written is told as that, with what to do', {
     );
   } finally {
     await chmod(turns, 0o700);
+  }
+});
+
+test('the database of an archive is not removed, that of one whose making never ended is', async () => {
+  const [, two] = homes as [string, string];
+  const { unfinished } = homePaths(two);
+  const there = JSON.parse(
+    await readFile(join(two, 'postgres', 'location.json'), 'utf8').catch(() => 'null'),
+  );
+  const data = join(there === null ? join(two, 'postgres') : there.folder, 'data');
+  const refused = await muniment(['--home', two, 'db', 'remove']);
+  assert.equal(refused.code, 4);
+  assert.match(refused.stderr, /its database may hold a ledger/);
+  assert.ok(existsSync(data), data);
+
+  await writeFile(unfinished, JSON.stringify({ work: 'restore' }));
+  for (const removed of [true, false]) {
+    const done = await muniment(['--json', '--home', two, 'db', 'remove']);
+    assert.deepEqual([done.code, JSON.parse(done.stdout)], [0, { removed }]);
+    assert.ok(!existsSync(data), data);
+    await rm(join(two, 'postgres'), { recursive: true, force: true });
   }
 });
