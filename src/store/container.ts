@@ -31,9 +31,6 @@ const headerShape = z.strictObject({
   v: z.literal(VERSION),
 });
 
-type HeaderFields = Readonly<Omit<z.infer<typeof headerShape>, 'check' | 'metadata'>> &
-  Pick<ObjectDescription, 'metadata'>;
-
 export interface ContainerHeader extends ObjectDescription {
   /** Length of the bytes after the header. */
   readonly length: number;
@@ -44,8 +41,10 @@ export interface ContainerHeader extends ObjectDescription {
 /** @returns the header line of an object. */
 export function containerHeader(key: ObjectKey, length: number, description: ObjectDescription): Buffer {
   const { contentType, metadata } = description;
-  const fields = { contentType, length, metadata, v: VERSION } as const;
-  return Buffer.from(`${canonicalText({ ...fields, check: checkOf(key, fields) })}\n`);
+  const fields = canonicalText({ contentType, length, metadata, v: VERSION });
+  // `check` sorts before every other name.
+  const check = sha256Hex(`${VERSION}\n${key}\n${fields}`);
+  return Buffer.from(`{"check":"${check}",${fields.slice(1)}\n`);
 }
 
 /**
@@ -75,10 +74,6 @@ export function damaged(key: ObjectKey, what: string): VerificationError {
   return new VerificationError(`object ${key} is damaged: ${what}`, {
     hint: 'Restore this file from a backup; `muniment verify` shows what else is affected.',
   });
-}
-
-function checkOf(key: ObjectKey, fields: HeaderFields): string {
-  return sha256Hex(`${VERSION}\n${key}\n${canonicalText(fields)}`);
 }
 
 function parseJson(text: string): unknown {

@@ -5,6 +5,11 @@
 // if the name is taken, so of two writers one wins and nothing is ever replaced. What is left in incoming/ belongs to a
 // writer at work or to one that died.
 //
+// Bytes under a key that was just made of random bytes are written where they belong at once: nobody else can know the key,
+// so nobody writes or reads it before its writer has said that it is durable. Both the file and its name are then in one
+// commit of the file system's journal. A crash on the way may leave a file that is cut; no row names it, and
+// `muniment store sweep` finds it.
+//
 // What it does not do: mode 0440 keeps mistakes out, not root or the files' owner; both can change or remove a file.
 // That is detectable (the key commits to the bytes), not prevented. Where it must be prevented, use S3 with Object Lock.
 
@@ -145,8 +150,10 @@ class DirectoryStore implements ObjectStore {
       await this.#sync.directory(folder); // its writer may have died before it was durable
       return object;
     };
-    // Only to save the writing, and nobody else can have written a fresh key: what decides is link(2) below.
-    if (!fresh && fs.lstatSync(name, { throwIfNoEntry: false })) return existing();
+    if (fresh && 'bytes' in body)
+      return (await this.#writeInPlace(key, body, description)) ?? (await existing());
+    // Only to save the writing: what decides is link(2) below.
+    if (fs.lstatSync(name, { throwIfNoEntry: false })) return existing();
 
     const length = bodyLength(body);
     const temporary = path.join(this.#root, 'incoming', `${key}.${this.#writer}-${this.#written++}`);
@@ -167,8 +174,35 @@ class DirectoryStore implements ObjectStore {
     }
     fs.unlinkSync(temporary);
     await this.#sync.directory(folder);
-    const { contentType, metadata } = description;
-    return { key, length, contentType, metadata: { ...metadata }, version: null, lockedUntil: null };
+    return storedObject(key, length, description);
+  }
+
+  /** @returns null when the name is taken */
+  async #writeInPlace(
+    key: ObjectKey,
+    body: { readonly bytes: Uint8Array },
+    description: { contentType: string; metadata: Record<string, string> },
+  ): Promise<StoredObject | null> {
+    const name = this.#nameOf(key);
+    const length = body.bytes.byteLength;
+    let fd: number;
+    try {
+      fd = await openFile(name, 'wx', 0o440);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return null;
+      throw error;
+    }
+    try {
+      await writeContainer(fd, containerHeader(key, length, description), body);
+      await fsync(fd);
+    } catch (error) {
+      fs.rmSync(name, { force: true });
+      throw error;
+    } finally {
+      fs.closeSync(fd);
+    }
+    await this.#sync.directory(path.dirname(name));
+    return storedObject(key, length, description);
   }
 
   /** @returns what stands under the key already. @throws ObjectExistsError when its bytes are not the body's. */
@@ -221,6 +255,14 @@ class DirectoryStore implements ObjectStore {
     }
     this.#ready = true;
   }
+}
+
+function storedObject(
+  key: ObjectKey,
+  length: number,
+  { contentType, metadata }: { contentType: string; metadata: Record<string, string> },
+): StoredObject {
+  return { key, length, contentType, metadata: { ...metadata }, version: null, lockedUntil: null };
 }
 
 async function writeContainer(fd: number, header: Buffer, body: ObjectBody): Promise<void> {

@@ -8,7 +8,12 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
 import { sha256Hex } from '../../src/core/digest.ts';
-import { ObjectNotFoundError, ServiceError, VerificationError } from '../../src/core/errors.ts';
+import {
+  ObjectExistsError,
+  ObjectNotFoundError,
+  ServiceError,
+  VerificationError,
+} from '../../src/core/errors.ts';
 import { openDirectoryStore } from '../../src/store/directory.ts';
 import { directoryEraser } from '../../src/store/eraser.ts';
 import { readObject } from '../../src/store/objects.ts';
@@ -187,11 +192,25 @@ test('a write that the system cuts short is an error with a remedy, and leaves n
     ],
     { encoding: 'utf8', env: { ...process.env, NODE_V8_COVERAGE: '' } },
   );
-  assert.deepEqual(JSON.parse(limited.stdout), [
-    { size: 100_000, error: 'ServiceError', remedy: true },
-    { size: 1_000_000, error: 'ServiceError', remedy: true },
-    { size: 100, error: null, remedy: false },
-  ]);
+  assert.deepEqual(
+    JSON.parse(limited.stdout),
+    [false, true].flatMap((fresh) => [
+      { size: 100_000, fresh, error: 'ServiceError', remedy: true },
+      { size: 1_000_000, fresh, error: 'ServiceError', remedy: true },
+      { size: 100, fresh, error: null, remedy: false },
+    ]),
+  );
   assert.deepEqual(fs.readdirSync(path.join(root, 'incoming')), []);
-  assert.deepEqual(await keysOf(store), [keyOf(1), keyOf(100)].sort());
+  const stored = [false, true].map((fresh) => sha256Hex(`key 100 ${fresh}`));
+  assert.deepEqual(await keysOf(store), [keyOf(1), ...stored].sort());
+});
+
+test('of two writers under a key that both took for their own, the first is kept and the second is told', async (t) => {
+  const { store } = storeFor(t);
+  const put = (text: string) =>
+    store.put(keyOf(1), { bytes: Buffer.from(text) }, description, { fresh: true });
+  await put('evidence');
+  assert.equal((await put('evidence')).length, 8);
+  await assert.rejects(put('forgery!'), ObjectExistsError);
+  assert.equal((await readObject(store, keyOf(1))).bytes.toString(), 'evidence');
 });

@@ -40,12 +40,15 @@ if (mode === 'file') {
 } else if (mode === 'large') {
   process.on('SIGXFSZ', () => {}); // the write fails instead
   const outcomes = [];
-  for (const size of [100_000, 1_000_000, 100]) {
-    const error = await store.put(sha256Hex(`key ${size}`), { bytes: Buffer.alloc(size) }, description).then(
-      () => null,
-      (thrown: MunimentError) => thrown,
-    );
-    outcomes.push({ size, error: error?.name ?? null, remedy: Boolean(error?.hint) });
+  for (const fresh of [false, true]) {
+    for (const size of [100_000, 1_000_000, 100]) {
+      const key = sha256Hex(`key ${size} ${fresh}`);
+      const error = await store.put(key, { bytes: Buffer.alloc(size) }, description, { fresh }).then(
+        () => null,
+        (thrown: MunimentError) => thrown,
+      );
+      outcomes.push({ size, fresh, error: error?.name ?? null, remedy: Boolean(error?.hint) });
+    }
   }
   say(JSON.stringify(outcomes));
 } else {
