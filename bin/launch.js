@@ -54,11 +54,13 @@ function compileCache(node) {
 /**
  * Runs the bundled node with these arguments, passes signals on, and ends as it ends.
  * @param options.keepCompiled the next start of the same program is quicker; a program under test coverage would count less exactly
+ * @param options.watched the program hears of it when this process ends without passing anything on (SIGKILL), as a channel that closes
  */
-function launch(args, { keepCompiled = false } = {}) {
+function launch(args, { keepCompiled = false, watched = false } = {}) {
   const node = bundledNode();
   const env = keepCompiled ? { NODE_COMPILE_CACHE: compileCache(node), ...process.env } : process.env;
-  const child = spawn(node, [...SETTINGS, ...args], { stdio: 'inherit', env });
+  const stdio = ['inherit', 'inherit', 'inherit', ...(watched ? ['ipc'] : [])];
+  const child = spawn(node, [...SETTINGS, ...args], { stdio, env });
   // A terminal sends Ctrl-C to the whole foreground group: passing it on would deliver it twice.
   const forward = (signal) => {
     if (signal !== 'SIGINT' || process.stdin.isTTY !== true) child.kill(signal);

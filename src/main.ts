@@ -7,5 +7,8 @@ function forgiveClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error;
 }
 
+// Whoever kills the launcher means this program, and nobody else could still stop it.
+process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+process.channel?.unref();
 for (const stream of [process.stdout, process.stderr]) stream.on('error', forgiveClosedPipe);
 process.exitCode = await runCommandLine(process.argv.slice(2));

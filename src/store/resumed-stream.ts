@@ -8,6 +8,8 @@ import { ServiceError } from '../core/errors.ts';
 /** Times that reading is taken up again without a byte in between. */
 const RESUMPTIONS = 4;
 const FIRST_PAUSE = 100;
+/** Bytes kept ahead of the reader: several of a connection's chunks, or each would stop the connection and start it again. */
+const AHEAD = 512 * 1024;
 
 /**
  * @param from reads the same object from a position on
@@ -22,6 +24,7 @@ export function resumedStream(
   let received = 0;
   let tries = 0;
   const whole = new Readable({
+    highWaterMark: AHEAD,
     read() {
       current.resume();
     },

@@ -149,6 +149,16 @@ describe('serve, in the middle of a run', { concurrency: true }, () => {
   }
 });
 
+test('a command whose launcher was killed does not go on unseen: it stops the same way', async (t) => {
+  const { home, platform } = await slowHome(t);
+  const { child, ended, said } = start(home, 'collect');
+  await midRun(platform, child);
+  child.kill('SIGKILL');
+  // Its words end when the program does.
+  assert.equal(await ended, null);
+  await assertClosed(home, said());
+});
+
 test('collect that is interrupted by Ctrl-C closes its run the same way, exits 5, and the next collect completes it', async (t) => {
   const { home, platform } = await slowHome(t);
   const { child, ended, said } = start(home, 'collect');
