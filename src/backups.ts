@@ -73,8 +73,9 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
       hint: 'Make the backup where keys/signing.key is.',
     });
   const paths = homePaths(settings.home);
-  await requireApart(options.address, settings);
-  await using place = openPlace(options.address, placeOptions(settings.store, options, clock));
+  const where = placeOptions(settings.store, options, clock);
+  await requireApart(options.address, settings, where);
+  await using place = openPlace(options.address, where);
   const policies = (await policyPaths(paths.policies)).map((path) => `policies/${path}`);
   const { files, leftOut } = await settingsFiles(settings.home, ['muniment.yaml', ...policies]);
   const finished = await finishedBackup(archive, place);
@@ -121,9 +122,23 @@ export async function backUp(archive: Archive, options: BackUpOptions): Promise<
 }
 
 /** A backup that lies in what it is to save is lost with it, and one that holds the archive cannot be removed. @throws InputError */
-async function requireApart(address: string, { home, store }: Archive['settings']): Promise<void> {
+async function requireApart(
+  address: string,
+  { home, store }: Archive['settings'],
+  { endpoint }: PlaceOptions,
+): Promise<void> {
   const at = parseAddress(address, 'a backup');
-  if (!('folder' in at)) return;
+  if (!('folder' in at)) {
+    const own = store.provider === 's3' && store.bucket === at.bucket && store.endpoint === endpoint;
+    // Names of buckets are unique within AWS, whatever the region; elsewhere within a service.
+    if (!own || !at.prefix.startsWith(store.prefix)) return;
+    throw new InputError(
+      `the place ${address} lies among the archive's payloads in ${store.bucket}/${store.prefix}`,
+      {
+        hint: 'What takes the archive must not take its backup: name another bucket, best of another account, or at least a prefix beside.',
+      },
+    );
+  }
   const place = await realPath(at.folder);
   for (const [what, folder] of [
     ["the archive's home", home],

@@ -99,6 +99,10 @@ if (endpoint === undefined) {
     await collectCity(archive);
     await adoptSchedule(archive);
 
+    await assert.rejects(
+      takeBackupOf(archive, `s3://${records}/city/backups`),
+      /lies among the archive's payloads/,
+    );
     const address = `s3://${backups}/city/monday`;
     const made = await takeBackupOf(archive, address, { payloads: 'copy' });
     assert.equal(made.lacking.length, 0);
