@@ -64,7 +64,8 @@ export class FaultReport {
         where,
         `  ${'fault'.padEnd(34)}${'operation'.padEnd(26)}${'injected'.padStart(9)}${'completed'.padStart(11)}${'told'.padStart(6)}  told as`,
       );
-      for (const [key, line] of lines) {
+      // Jobs run side by side: their lines come in no order.
+      for (const [key, line] of [...lines].sort(([a], [b]) => (a < b ? -1 : 1))) {
         const [fault, operation] = key.split('\t') as [string, string];
         const codes = [...line.codes].map(([code, n]) => `${code} ${n}`).join(', ');
         out.push(
