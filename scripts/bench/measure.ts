@@ -1,9 +1,12 @@
 // What every measurement shares: a figure of ours, the limit it is held against, measured in the same run on the same machine in turns,
 // and how they are told. Nothing here judges: a ratio below its aim is printed, not thrown.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { freshDatabase } from '../../test/support/postgres.ts';
 
 export interface Figure {
@@ -91,4 +94,22 @@ export function tell(measurement: Measurement): string {
     `  ratio  ${ratio.toFixed(2).padStart(10)} ${aim === null ? '(no aim)' : `(aim: at least ${aim})${ratio < aim ? '  BELOW ITS AIM' : ''}`}`,
     ...conditions.map((sentence) => `  ${sentence}`),
   ].join('\n');
+}
+
+/** Where the program keeps its compiled code (bin/launch.js): a process that is measured starts as the program does. */
+const COMPILED = fileURLToPath(new URL('../../node_modules/.cache/muniment', import.meta.url));
+
+/** Peak resident memory, in MiB, of a process that runs one of these scripts with arguments; it prints its peak in bytes. */
+export async function peakMemory(script: string, args: readonly string[]): Promise<number> {
+  const child = spawn(process.execPath, [...process.execArgv, script, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, NODE_COMPILE_CACHE: COMPILED },
+  });
+  let out = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+  });
+  const [code] = (await once(child, 'close')) as [number];
+  if (code !== 0) throw new Error(`the measuring process ended with ${code}`);
+  return Number(out) / 1024 ** 2;
 }

@@ -1,9 +1,7 @@
 // Verification of the chain: reading every entry, checking form, chain, times and tree, against nothing but reading, parsing and hashing the
 // same rows; and the memory that this takes, at two lengths a hundredfold apart, each in a process of its own.
 
-import { spawn } from 'node:child_process';
 import { hash } from 'node:crypto';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/core/clock.ts';
 import { newSalt } from '../../src/core/digest.ts';
@@ -12,8 +10,9 @@ import { openDatabase } from '../../src/db/database.ts';
 import { Ledger } from '../../src/ledger/append.ts';
 import { ChainCheck } from '../../src/ledger/chain.ts';
 import { entriesFrom } from '../../src/ledger/reader.ts';
-import { inDatabase, type Measurement, median, seconds } from './measure.ts';
+import { inDatabase, type Measurement, median, peakMemory, seconds } from './measure.ts';
 
+const SELF = fileURLToPath(import.meta.url);
 const ORIGIN = 'bench.example.gov';
 
 /** Entries of the size and shape that capture makes, without their rows: what is measured is the chain. */
@@ -78,24 +77,6 @@ async function bare(url: string, entries: number): Promise<void> {
   }
 }
 
-/** Peak resident memory (MiB) of a process that checks so many entries. */
-async function peakMemory(url: string, entries: number): Promise<number> {
-  const child = spawn(
-    process.execPath,
-    [...process.execArgv, fileURLToPath(import.meta.url), url, String(entries)],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  let out = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    out += chunk.toString();
-  });
-  const [code] = (await once(child, 'close')) as [number];
-  if (code !== 0) throw new Error(`the measuring process ended with ${code}`);
-  return Number(out) / 1024 ** 2;
-}
-
 export async function measureVerify(options: { entries: number; rounds: number }): Promise<Measurement> {
   const { entries, rounds } = options;
   return inDatabase(async ({ runtimeUrl, adminUrl }) => {
@@ -110,8 +91,10 @@ export async function measureVerify(options: { entries: number; rounds: number }
     }
     const lengths = [entries / 100, entries / 10, entries].map((length) => Math.max(1, Math.round(length)));
     const peaks: string[] = [];
+    const peakOf = (length: number) => peakMemory(SELF, [runtimeUrl, String(length)]);
+    await peakOf(1); // the first one compiles
     for (const length of lengths)
-      peaks.push(`${(await peakMemory(runtimeUrl, length)).toFixed(0)} MiB for ${length} entries`);
+      peaks.push(`${(await peakOf(length)).toFixed(0)} MiB for ${length} entries`);
     return {
       name: 'verify: the chain, from the database',
       ours: { perSecond: entries / median(ours), what: 'entries/s verified (form, chain, times, tree)' },
@@ -126,7 +109,7 @@ export async function measureVerify(options: { entries: number; rounds: number }
   });
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (process.argv[1] === SELF) {
   // Sampled: the kernel's own peak would begin with that of the process which started this one.
   let peak = 0;
   await check(process.argv[2] as string, Number(process.argv[3]), () => {
