@@ -88,7 +88,16 @@ export async function putPolicyInForce(
     });
   }
   const { policies } = homePaths(settings.home);
-  const application = await applyPolicy(database.db, ledger, account.id, files, policies, lostHoldsAreBack);
+  const today = todayIn(settings, clock);
+  const application = await applyPolicy(
+    database.db,
+    ledger,
+    account.id,
+    files,
+    policies,
+    today,
+    lostHoldsAreBack,
+  );
   // What the policy before let go may be kept now: until the next renewal has looked, its locks count as due.
   await database.db
     .updateTable('payload_locks')

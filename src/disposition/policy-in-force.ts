@@ -8,7 +8,7 @@ import type { SourceSettings } from '../core/settings.ts';
 import type { ItemKind, VouchedBy } from '../core/vocabulary.ts';
 import type { Database } from '../db/database.ts';
 import type { Ledger } from '../ledger/append.ts';
-import type { Policy, RecordFacts } from '../policy/decide.ts';
+import { isReleased, type Policy, type RecordFacts } from '../policy/decide.ts';
 import { type PolicyFile, parsePolicy } from '../policy/load.ts';
 import type { Hold, Schedule } from '../policy/schedule.ts';
 
@@ -150,6 +150,7 @@ export async function applyPolicy(
   actor: string,
   files: readonly PolicyFile[],
   folder: string,
+  today: Temporal.PlainDate,
   lostHoldsAreBack: boolean,
 ): Promise<Application> {
   const wanted = parsePolicy(files, folder);
@@ -162,7 +163,7 @@ export async function applyPolicy(
     if (loss !== null && !lostHoldsAreBack)
       throw new RefusedError(`nothing was applied. ${lossSentence(loss)}`, { hint: LOSS_REMEDY });
     const { policy } = await policyInForce(batch.tx, Number.MAX_SAFE_INTEGER);
-    refuseLostHolds(policy, wanted);
+    refuseLostHolds(policy, wanted, today);
     const bodyOfRoom = (room: 'schedules' | 'holds') => JSON.parse(bodyOf(part(files, room))) as object;
     return {
       schedules: changed.includes('schedules')
@@ -185,9 +186,9 @@ export async function applyPolicy(
   });
 }
 
-function refuseLostHolds(inForce: Policy, wanted: Policy): void {
+function refuseLostHolds(inForce: Policy, wanted: Policy, today: Temporal.PlainDate): void {
   const lost = inForce.holds.filter(
-    (hold) => hold.released === undefined && !wanted.holds.some((other) => other.id === hold.id),
+    (hold) => !isReleased(hold, today) && !wanted.holds.some((other) => other.id === hold.id),
   );
   if (lost.length === 0) return;
   throw new RefusedError(
@@ -204,12 +205,12 @@ function changesOf(
   before: readonly (Schedule | Hold)[],
   after: readonly (Schedule | Hold)[],
 ): PolicyChange[] {
-  const isReleased = (one: Schedule | Hold): boolean => 'released' in one && one.released !== undefined;
+  const saysReleased = (one: Schedule | Hold): boolean => 'released' in one && one.released !== undefined;
   const added = after.flatMap((one): PolicyChange[] => {
     const former = before.find((other) => other.id === one.id);
     if (former === undefined) return [{ part, id: one.id, change: 'added' }];
     if (canonicalText(former as unknown as Json) === canonicalText(one as unknown as Json)) return [];
-    const change = isReleased(one) && !isReleased(former) ? 'released' : 'changed';
+    const change = saysReleased(one) && !saysReleased(former) ? 'released' : 'changed';
     return [{ part, id: one.id, change }];
   });
   const removed = before.filter((one) => !after.some((other) => other.id === one.id));

@@ -166,4 +166,11 @@ function checkHold(hold: Hold, archive: CheckedAgainst, tell: Tell): void {
       'it is released before it was issued',
       'Correct issued.at or released.at.',
     );
+  if (released !== undefined && isAfter(released.at, archive.today))
+    tell(
+      'error',
+      ['released', 'at'],
+      `${released.at} is in the future, and a release that has not happened lets nothing go`,
+      'Take `released` out until then, or correct the date.',
+    );
 }

@@ -63,7 +63,7 @@ export function decide(
 ): Decision {
   const reasons: string[] = [];
   const holds = policy.holds.filter(
-    (hold) => hold.released === undefined && holdCovers(hold, record, archive.timezone),
+    (hold) => !isReleased(hold, today) && holdCovers(hold, record, archive.timezone),
   );
   const undated = {
     record: record.id,
@@ -223,6 +223,11 @@ function matches({ match }: Series, record: RecordFacts): boolean {
     overlaps(match.languages, record.languages) &&
     saysAll(match.text, record.texts)
   );
+}
+
+/** From the day of its release on; one that is dated later has not happened. */
+export function isReleased({ released }: Hold, today: Temporal.PlainDate): boolean {
+  return released !== undefined && Temporal.PlainDate.compare(released.at, today) <= 0;
 }
 
 /** A hold covers by the claimed date or by our first capture, whichever lies in its range: too much rather than too little. */

@@ -50,13 +50,14 @@ function schedule(series: object = {}, rest: object = {}) {
   });
 }
 
-const hold = (scope: object) =>
+const hold = (scope: object, rest: object = {}) =>
   holdSchema.parse({
     id: 'h',
     matter: 'M',
     kind: 'litigation',
     scope,
     issued: { by: 'Counsel', at: '2026-01-01', reason: 'suit' },
+    ...rest,
   });
 const on = (date: string) => Temporal.PlainDate.from(date);
 const decided = (
@@ -130,6 +131,12 @@ test('holds beat everything, and matching any version is enough', () => {
     'eligible',
   );
   assert.equal(decided({}, '2030-01-01', [schedule({ disposition: 'permanent' })]).decision, 'permanent');
+});
+
+test('a hold holds until the day of its release', () => {
+  const released = hold({}, { released: { by: 'Counsel', at: '2031-01-01', reason: 'settled' } });
+  assert.equal(decided({}, '2030-12-31', [schedule()], [released]).decision, 'held');
+  assert.equal(decided({}, '2031-01-01', [schedule()], [released]).decision, 'eligible');
 });
 
 test('what is unadopted, not in effect, ambiguous or unclassified is retained, with the reason', () => {

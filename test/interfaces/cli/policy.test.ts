@@ -207,6 +207,13 @@ describe('policy check', () => {
     ['{ from: 2026-02-01, to: 2026-01-01 }', '', '4:32', /covers nothing/, /Correct/],
     ['{ source: [city] }', '', '4:10', /unknown key “source”/, /sources/],
     ['{ sources: [] }', '', '4:19', /empty/, /Fill/],
+    [
+      '{}\nreleased: { by: Counsel, at: 2999-01-01, reason: settled }',
+      '',
+      '5:30',
+      /in the future/,
+      /Take `released` out/,
+    ],
   ];
 
   test('every mistake in any schedule or hold is an error with its place and a way to mend it, and none hides another', async () => {
