@@ -106,6 +106,17 @@ export function decide(
     };
   }
   const last = retainThrough(anchor, series.period);
+  if (last === null) {
+    reasons.push(
+      `${series.period} from ${anchor} does not end before the year 9999, so it is kept as if its series were permanent.`,
+    );
+    return {
+      ...classified,
+      triggerDate: trigger.toString(),
+      decision: holds.length > 0 ? 'held' : 'permanent',
+      reasons,
+    };
+  }
   const eligibleOn = last.add({ days: 1 });
   const dates = {
     triggerDate: trigger.toString(),
@@ -169,6 +180,14 @@ function isEffective(schedule: Schedule, today: Temporal.PlainDate): boolean {
   );
 }
 
+/** The web opened in 1991. What claims to be older carries no date of its own, a zero such as 1970, or a lie. */
+const FIRST_CREDIBLE_YEAR = 1991;
+const LAST_CREDIBLE_YEAR = 9998;
+
+function isCredible({ year }: Temporal.PlainDate): boolean {
+  return year >= FIRST_CREDIBLE_YEAR && year <= LAST_CREDIBLE_YEAR;
+}
+
 /** A date that a user claimed never starts a clock before our first proof, unless a person confirms it by name. */
 function triggerDate(record: RecordFacts, timezone: string, reasons: string[]): Temporal.PlainDate {
   const captured = civil(record.firstCapturedAt, timezone) as Temporal.PlainDate;
@@ -176,6 +195,12 @@ function triggerDate(record: RecordFacts, timezone: string, reasons: string[]): 
   if (created === null) {
     reasons.push(
       `It has no creation date that can be read, so the clock starts with the first capture, ${captured}.`,
+    );
+    return captured;
+  }
+  if (!isCredible(created)) {
+    reasons.push(
+      `It claims to be of ${record.createdAt}, and only the years ${FIRST_CREDIBLE_YEAR} to ${LAST_CREDIBLE_YEAR} are credible, so the clock starts with the first capture, ${captured}.`,
     );
     return captured;
   }

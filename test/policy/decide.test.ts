@@ -76,7 +76,7 @@ test('a period is added once and a day that the month lacks rolls forward, never
     ['2025-12-31', 'P90D', '2026-03-31'],
     ['2025-12-31', 'P2Y', '2027-12-31'],
   ] as const) {
-    assert.equal(retainThrough(on(anchor), period).toString(), last, `${anchor} + ${period}`);
+    assert.equal(retainThrough(on(anchor), period)?.toString(), last, `${anchor} + ${period}`);
   }
 });
 
@@ -117,10 +117,48 @@ test('23:30 on 31 December belongs to the old year where the agency is', () => {
 });
 
 test('a date that a user claims starts no clock before our first proof, unless a person confirms it', () => {
-  const backdated = { createdAt: '1990-01-01T00:00:00.000Z', createdAtFrom: 'user' } as const;
+  const backdated = { createdAt: '1995-01-01T00:00:00.000Z', createdAtFrom: 'user' } as const;
   assert.equal(decided(backdated, '2022-03-01').decision, 'retain');
   assert.equal(decided(backdated, '2022-03-01').triggerDate, '2020-03-01');
   assert.equal(decided({ ...backdated, datesConfirmed: true }, '2022-03-01').decision, 'eligible');
+});
+
+test('a date that nobody can mean starts no clock, even where a person confirmed the dates of the source', () => {
+  for (const createdAt of [
+    '-000043-03-15T12:00:00Z',
+    '0000-01-01T00:00:00Z',
+    '1970-01-01T00:00:00Z',
+    '+010000-01-01T00:00:00Z',
+    '+275760-09-13T00:00:00Z',
+  ]) {
+    for (const createdAtFrom of ['user', 'platform'] as const) {
+      for (const cutoff of ['none', 'calendar-year-end', 'fiscal-year-end']) {
+        const facts = { createdAt, createdAtFrom, datesConfirmed: true };
+        const result = decided(facts, '2021-01-01', [schedule({ cutoff })]);
+        assert.deepEqual([result.decision, result.triggerDate], ['retain', '2020-03-01'], createdAt);
+        assert.ok(
+          result.reasons.some((reason) => reason.includes('credible')),
+          createdAt,
+        );
+      }
+    }
+  }
+});
+
+test('what would be kept past the year 9999 is permanent: no period is too long to be decided by', () => {
+  for (const period of ['P9999Y', 'P9999Y99999M99999W999999D', 'P7979Y']) {
+    const result = decided({}, '9998-01-01', [schedule({ period })]);
+    assert.deepEqual(
+      [result.decision, result.triggerDate, result.retainThrough, result.eligibleOn],
+      ['permanent', '2020-03-01', null, null],
+      period,
+    );
+    assert.match(result.reasons.join(' '), /9999/);
+  }
+  const late = decided({ createdAt: '9998-12-31T12:00:00Z' }, '9998-12-31', [schedule({ period: 'P1D' })]);
+  assert.equal(late.decision, 'permanent');
+  assert.equal(retainThrough(on('+275760-09-13'), 'P1Y'), null);
+  assert.equal(decided({}, '2021-01-01', [schedule({ period: 'P7978Y' })]).retainThrough, '9998-03-01');
 });
 
 test('holds beat everything, and matching any version is enough', () => {

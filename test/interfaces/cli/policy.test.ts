@@ -7,6 +7,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFil
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { sql } from 'kysely';
 import { FakePlatform } from '../../support/appview.ts';
 import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../../support/archive.ts';
 import { type Ended, muniment } from '../../support/command.ts';
@@ -531,6 +532,22 @@ describe('policy apply, policy explain and hold list', () => {
     assert.deepEqual(json<{ changes: object[] }>(await run('policy', 'apply')).changes, [
       { part: 'hold', id: 'smith-v-city', change: 'removed' },
     ]);
+  });
+
+  test('a post that claims the last date of all is explained, and does not keep a bundle from being made', async () => {
+    platform.post('2', 'Posted at the end of time', { createdAt: '+275760-09-13T00:00:00Z' });
+    await collectCity(made.archive);
+    const { rows } = await sql<{ id: string }>`
+      SELECT record_id AS id FROM snapshots WHERE created_at LIKE '+275760%'`.execute(
+      made.archive.database.db,
+    );
+    const decision = json<Explained>(await run('policy', 'explain', rows[0]?.id ?? ''));
+    assert.equal(decision.decision, 'retain');
+    assert.match(decision.retainThrough ?? '', /^2\d{3}-12-31$/);
+    assert.match(decision.reasons.join(' '), /\+275760-09-13.*credible/);
+    const bundle = await run('export', '--out', join(made.home, 'end of time.zip'));
+    assert.equal(bundle.code, 0, bundle.stderr);
+    assert.equal(json<{ records: number }>(bundle).records, 2);
   });
 
   test('while files differ or cannot be read, a record whose time has run is not eligible', async () => {
