@@ -15,6 +15,8 @@ export interface RecordFacts {
   readonly kind: ItemKind;
   readonly authorId: string | null;
   readonly authorHandle: string | null;
+  /** Id, handle and display name of its author in every version. */
+  readonly authorNames: readonly string[];
   /** Title and text of every version. */
   readonly texts: readonly string[];
   readonly tags: readonly string[];
@@ -23,6 +25,8 @@ export interface RecordFacts {
   readonly createdAtFrom: VouchedBy;
   /** Our first proof that the item exists. */
   readonly firstCapturedAt: string;
+  /** What every version claims as its creation, and when it was captured. */
+  readonly dates: readonly { readonly createdAt: string | null; readonly capturedAt: string }[];
   /** A person vouches by name for the claimed dates of its source. */
   readonly datesConfirmed: boolean;
 }
@@ -233,9 +237,27 @@ function overlaps(wanted: readonly string[] | undefined, had: readonly (string |
   return wanted === undefined || had.some((one) => one !== null && wanted.includes(one));
 }
 
+/**
+ * A text as it is compared: Unicode's NFKC_Casefold, as near as the language has it. Two spellings that people read as the same are the same:
+ * composed or not, full-width, ligatures, capitals, invisible characters, a line break for a space.
+ */
+function folded(text: string): string {
+  return text
+    .normalize('NFKC')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase()
+    .toUpperCase()
+    .normalize('NFKC')
+    .replace(/\s+/gu, ' ');
+}
+
 function saysAll(words: readonly string[] | undefined, texts: readonly string[]): boolean {
   if (words === undefined) return true;
-  return texts.some((text) => words.every((word) => text.toLowerCase().includes(word.toLowerCase())));
+  const wanted = words.map(folded);
+  return texts.some((text) => {
+    const said = folded(text);
+    return wanted.every((word) => said.includes(word));
+  });
 }
 
 function matches({ match }: Series, record: RecordFacts): boolean {
@@ -255,25 +277,29 @@ export function isReleased({ released }: Hold, today: Temporal.PlainDate): boole
   return released !== undefined && Temporal.PlainDate.compare(released.at, today) <= 0;
 }
 
-/** A hold covers by the claimed date or by our first capture, whichever lies in its range: too much rather than too little. */
+/** Too much rather than too little: by any of its versions, as each was captured, whatever came after it. */
 function holdCovers({ scope }: Hold, record: RecordFacts, timezone: string): boolean {
-  const dates = [record.createdAt, record.firstCapturedAt].flatMap((text) =>
-    text === null ? [] : [civil(text, timezone)],
-  );
-  const inRange =
-    (scope.from === undefined && scope.to === undefined) ||
-    dates.some(
-      (date) =>
-        date === null ||
-        ((scope.from === undefined || Temporal.PlainDate.compare(date, scope.from) >= 0) &&
-          (scope.to === undefined || Temporal.PlainDate.compare(date, scope.to) <= 0)),
-    );
   return (
-    inRange &&
+    liesInRange(scope, record, timezone) &&
     overlaps(scope.sources, record.sources) &&
-    overlaps(scope.authors, [record.authorId, record.authorHandle]) &&
+    overlaps(scope.authors?.map(folded), record.authorNames.map(folded)) &&
     overlaps(scope.kinds, [record.kind]) &&
     overlaps(scope.records, [record.id]) &&
     saysAll(scope.text, record.texts)
   );
+}
+
+/** By what a version claims or when it was captured. One without a credible date was made on some day until we had it. */
+function liesInRange({ from, to }: Hold['scope'], record: RecordFacts, timezone: string): boolean {
+  if (from === undefined && to === undefined) return true;
+  const isIn = (date: Temporal.PlainDate): boolean =>
+    (from === undefined || Temporal.PlainDate.compare(date, from) >= 0) &&
+    (to === undefined || Temporal.PlainDate.compare(date, to) <= 0);
+  return record.dates.some(({ createdAt, capturedAt }) => {
+    const captured = civil(capturedAt, timezone);
+    const created = createdAt === null ? null : civil(createdAt, timezone);
+    if (captured === null || isIn(captured)) return true;
+    if (created !== null && isCredible(created)) return isIn(created);
+    return from === undefined || Temporal.PlainDate.compare(from, captured) <= 0;
+  });
 }

@@ -15,12 +15,14 @@ const FACTS: RecordFacts = {
   kind: 'post',
   authorId: null,
   authorHandle: 'city.example',
+  authorNames: ['city.example'],
   texts: ['Main Street is closed'],
   tags: [],
   languages: ['en'],
   createdAt: '2020-03-01T12:00:00.000Z',
   createdAtFrom: 'platform',
   firstCapturedAt: '2020-03-01T12:10:00.000Z',
+  dates: [{ createdAt: '2020-03-01T12:00:00.000Z', capturedAt: '2020-03-01T12:10:00.000Z' }],
   datesConfirmed: false,
 };
 
@@ -169,6 +171,55 @@ test('holds beat everything, and matching any version is enough', () => {
     'eligible',
   );
   assert.equal(decided({}, '2030-01-01', [schedule({ disposition: 'permanent' })]).decision, 'permanent');
+});
+
+test('a hold finds its author by id, handle or display name, in whatever spelling and in any version', () => {
+  const authorNames = ['did:plc:a', 'clerk.example', 'Ren\u00e9e O\u2019Hara', 'Former Name'];
+  const decisionOf = (author: string) =>
+    decided({ authorNames }, '2030-01-01', [schedule()], [hold({ authors: [author] })]).decision;
+  for (const author of ['did:plc:a', 'Clerk.Example', 'RENE\u0301E O\u2019HARA', 'former  name'])
+    assert.equal(decisionOf(author), 'held', author);
+  assert.equal(decisionOf('Former'), 'eligible');
+});
+
+test('a hold finds its words however they are written', () => {
+  for (const [asked, said] of [
+    ['Cafe\u0301', 'the caf\u00e9 on Main Street'],
+    ['caf\u00e9', 'THE CAFE\u0301'],
+    ['permit 42', '\uff30\uff25\uff32\uff2d\uff29\uff34 \uff14\uff12'],
+    ['office fire', 'o\ufb03ce \ufb01re'],
+    ['STRASSE', 'Stra\u00dfe gesperrt'],
+    ['\u039f\u0394\u039f\u03a3', '\u03bf\u03b4\u03cc\u03c2 \u03bf\u03b4\u03bf\u03c3'],
+    ['street', 'str\u00adeet'],
+    ['Main Street', 'main\nstreet'],
+    ['Main Street', 'Main\u00a0Street'],
+  ] as const) {
+    const texts = [said, 'edited away'];
+    const result = decided({ texts }, '2030-01-01', [schedule()], [hold({ text: [asked] })]);
+    assert.equal(result.decision, 'held', `${asked} in ${said}`);
+  }
+});
+
+test('a hold by dates covers what any version claims, when any was captured, and what may have been made then', () => {
+  const dates = [
+    { createdAt: '2020-03-01T12:00:00Z', capturedAt: '2020-03-01T12:10:00Z' },
+    { createdAt: '2022-02-02T12:00:00Z', capturedAt: '2024-05-05T12:00:00Z' },
+  ];
+  const undated = (createdAt: string | null) => [{ createdAt, capturedAt: '2024-05-05T12:00:00Z' }];
+  for (const [own, scope, decision] of [
+    [dates, { from: '2020-03-01', to: '2020-03-01' }, 'held'],
+    [dates, { from: '2024-05-01', to: '2024-05-31' }, 'held'],
+    [dates, { from: '2022-02-01', to: '2022-02-28' }, 'held'],
+    [dates, { from: '2023-01-01', to: '2023-12-31' }, 'eligible'],
+    [dates, { from: '2024-06-01' }, 'eligible'],
+    [undated(null), { from: '2019-01-01', to: '2019-12-31' }, 'held'],
+    [undated('0001-01-01T00:00:00Z'), { from: '2019-01-01', to: '2019-12-31' }, 'held'],
+    [undated('+275760-09-13T00:00:00Z'), { to: '2019-12-31' }, 'held'],
+    [undated(null), { from: '2025-01-01', to: '2025-12-31' }, 'eligible'],
+  ] as const) {
+    const result = decided({ dates: own }, '2030-01-01', [schedule()], [hold(scope)]);
+    assert.equal(result.decision, decision, JSON.stringify([own, scope]));
+  }
 });
 
 test('a hold holds until the day of its release', () => {

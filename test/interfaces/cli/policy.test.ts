@@ -3,7 +3,18 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -11,6 +22,7 @@ import { sql } from 'kysely';
 import { FakePlatform } from '../../support/appview.ts';
 import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../../support/archive.ts';
 import { type Ended, muniment } from '../../support/command.ts';
+import { answering } from '../../support/replay.ts';
 
 const SCHEDULE = `id: example-local
 version: 2026-01
@@ -534,6 +546,45 @@ describe('policy apply, policy explain and hold list', () => {
     ]);
   });
 
+  test('a hold on a person covers what a feed names only by name, and an edit that takes name and words away frees nothing', async (t) => {
+    let author = 'Ren\u00e9e Doe';
+    let title = 'The caf\u00e9 on Main is closed';
+    const server = await answering(t, (_, response) => {
+      response.writeHead(200, { 'content-type': 'application/atom+xml' }).end(
+        `<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:f</id><title>News</title><updated>2019-03-01T12:00:00Z</updated>
+          <entry><id>urn:f:1</id><title>${title}</title><updated>2019-03-01T12:00:00Z</updated><author><name>${author}</name></author>
+          <content>words</content></entry></feed>`,
+      );
+    });
+    const settings = join(made.home, 'muniment.yaml');
+    const text = await readFile(settings, 'utf8');
+    await writeFile(
+      settings,
+      text.replace(/^sources:\n/m, `sources:\n  - { id: news, platform: feed, url: "${server.origin}/" }\n`),
+    );
+    const collected = async () =>
+      json<{ runs: { captured: number; changed: number }[] }>(await run('collect', 'news')).runs[0];
+    assert.equal((await collected())?.captured, 1);
+    author = 'The press office';
+    title = 'Nothing to see';
+    assert.equal((await collected())?.changed, 1);
+    const { records } = json<{ records: { id: string }[] }>(await run('search', '--source', 'news'));
+    for (const scope of ['authors: ["RENE\u0301E DOE"]', 'text: ["cafe\u0301"]']) {
+      await writeFile(
+        hold(),
+        HOLD.replace('text: [street]', scope).replace('smith-v-city', scope.slice(0, 4)),
+      );
+      assert.equal((await run('policy', 'apply')).code, 0);
+      const decision = json<Explained>(await run('policy', 'explain', records[0]?.id ?? ''));
+      assert.equal(decision.decision, 'held', scope);
+      await appendFile(hold(), 'released: { by: Counsel, at: 2026-10-30, reason: settled }\n');
+      assert.equal((await run('policy', 'apply')).code, 0);
+    }
+    await rm(hold());
+    await run('policy', 'apply');
+    await writeFile(settings, text);
+  });
+
   test('a post that claims the last date of all is explained, and does not keep a bundle from being made', async () => {
     platform.post('2', 'Posted at the end of time', { createdAt: '+275760-09-13T00:00:00Z' });
     await collectCity(made.archive);
@@ -545,7 +596,7 @@ describe('policy apply, policy explain and hold list', () => {
     assert.equal(decision.decision, 'retain');
     assert.match(decision.retainThrough ?? '', /^2\d{3}-12-31$/);
     assert.match(decision.reasons.join(' '), /\+275760-09-13.*credible/);
-    const bundle = await run('export', '--out', join(made.home, 'end of time.zip'));
+    const bundle = await run('export', '--source', 'city', '--out', join(made.home, 'end of time.zip'));
     assert.equal(bundle.code, 0, bundle.stderr);
     assert.equal(json<{ records: number }>(bundle).records, 2);
   });
