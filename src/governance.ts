@@ -4,6 +4,7 @@ import type { Settings } from './config.ts';
 import { type Archive, homePaths } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError } from './core/errors.ts';
+import { unknownRecords } from './disposition/hold-coverage.ts';
 import {
   type Application,
   type Applied,
@@ -12,12 +13,12 @@ import {
   type LostBodies,
   lossSentence,
   policyInForce,
-  recordFacts,
   unacknowledgedLoss,
   unapplied,
 } from './disposition/policy-in-force.ts';
-import { checkPolicy, type Finding, findingOf } from './policy/check.ts';
-import { type Decision, decide } from './policy/decide.ts';
+import { recordFacts } from './disposition/record-facts.ts';
+import { checkPolicy, type Finding, findingOf, RECORD_ID } from './policy/check.ts';
+import { type Decision, decide, isReleased } from './policy/decide.ts';
 import {
   locatePolicy,
   type PolicyFile,
@@ -36,13 +37,14 @@ export interface PolicyCheck {
 
 /** Checks the files of a home without an archive's database. @throws InputError when a folder cannot be read */
 export async function checkPolicyFiles(settings: Settings, clock: Clock): Promise<PolicyCheck> {
-  const { files, findings } = await readAndCheck(settings, clock);
+  const { files, findings } = await readAndCheck(settings, clock, async () => []);
   return { files: files.length, findings };
 }
 
 async function readAndCheck(
   settings: Settings,
   clock: Clock,
+  unknown: (records: string[]) => Promise<string[]>,
 ): Promise<{ files: PolicyFile[]; findings: Finding[] }> {
   const { policies } = homePaths(settings.home);
   const unread = (await unreadPaths(policies)).map(
@@ -55,11 +57,16 @@ async function readAndCheck(
   );
   const { files, problems } = await readPolicyFolder(policies);
   const located = locatePolicy(files, policies);
+  const today = todayIn(settings, clock);
+  const named = located.policy.holds
+    .filter(({ value }) => !isReleased(value, today))
+    .flatMap(({ value }) => value.scope.records ?? []);
   const found = checkPolicy(located.policy, {
     sources: settings.sources.map((source) => source.id),
     platforms: [...new Set(settings.sources.map((source) => source.platform))],
     hasFiscalYear: settings.archive.fiscalYear.length > 0,
-    today: todayIn(settings, clock),
+    unknownRecords: await unknown(named.filter((id) => RECORD_ID.test(id))),
+    today,
   });
   const faults = [...problems, ...located.problems].map(findingOf);
   return { files, findings: [...faults, ...found, ...unread] };
@@ -80,7 +87,9 @@ export async function putPolicyInForce(
   { lostHoldsAreBack = false }: { lostHoldsAreBack?: boolean } = {},
 ): Promise<PutInForce> {
   const { settings, clock, database, ledger, account } = archive;
-  const { files, findings } = await readAndCheck(settings, clock);
+  const { files, findings } = await readAndCheck(settings, clock, (records) =>
+    unknownRecords(database.db, records),
+  );
   const errors = findings.filter((finding) => finding.level === 'error');
   if (errors.length > 0) {
     throw new InputError(errors.map(({ where, message }) => `${where}: ${message}`).join('\n'), {
@@ -88,14 +97,13 @@ export async function putPolicyInForce(
     });
   }
   const { policies } = homePaths(settings.home);
-  const today = todayIn(settings, clock);
   const application = await applyPolicy(
     database.db,
     ledger,
     account.id,
     files,
     policies,
-    today,
+    { today: todayIn(settings, clock), timezone: settings.archive.timezone },
     lostHoldsAreBack,
   );
   // What the policy before let go may be kept now: until the next renewal has looked, its locks count as due.

@@ -17,10 +17,10 @@ import {
   LOSS_REMEDY,
   lossSentence,
   policyInForce,
-  recordFacts,
   unacknowledgedLoss,
   unapplied,
 } from './policy-in-force.ts';
+import { recordFacts } from './record-facts.ts';
 
 const INTENT = 'disposition.intent';
 

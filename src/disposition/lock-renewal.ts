@@ -10,7 +10,8 @@ import { storedVersions } from '../db/payload-versions.ts';
 import { decide, type Policy, type RecordFacts } from '../policy/decide.ts';
 import type { LockKeeper } from '../store/objects.ts';
 import type { DecisionInputs } from './destroy.ts';
-import { factsOfRecords, policyInForce, unacknowledgedLoss, unapplied } from './policy-in-force.ts';
+import { policyInForce, unacknowledgedLoss, unapplied } from './policy-in-force.ts';
+import { factsOfRecords } from './record-facts.ts';
 
 export interface RenewalContext {
   readonly db: Database;

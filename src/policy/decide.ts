@@ -278,7 +278,7 @@ export function isReleased({ released }: Hold, today: Temporal.PlainDate): boole
 }
 
 /** Too much rather than too little: by any of its versions, as each was captured, whatever came after it. */
-function holdCovers({ scope }: Hold, record: RecordFacts, timezone: string): boolean {
+export function holdCovers({ scope }: Hold, record: RecordFacts, timezone: string): boolean {
   return (
     liesInRange(scope, record, timezone) &&
     overlaps(scope.sources, record.sources) &&

@@ -546,6 +546,45 @@ describe('policy apply, policy explain and hold list', () => {
     ]);
   });
 
+  test('a hold is not emptied by another scope: apply names the records that it would let go, and wants a release', async () => {
+    const scoped = (scope: string): Promise<void> =>
+      writeFile(hold(), HOLD.replace('{ text: [street] }', scope).replace('smith-v-city', 'wide'));
+    const other = '01890000-0000-7000-8000-000000000001';
+    await scoped('{}');
+    assert.equal((await run('policy', 'apply')).code, 0);
+    const before = await size();
+    await scoped(`{ records: ["${other}"] }`);
+    const unknown = await muniment(['--home', made.home, 'policy', 'apply']);
+    assert.equal(unknown.code, 2);
+    assert.match(unknown.stderr, new RegExp(`smith.yaml:4:20: the archive has no record ${other}`));
+    for (const scope of ['{ text: [tunnel] }', '{ from: 2999-01-01 }', '{ sources: [county] }']) {
+      await scoped(scope);
+      const refused = await muniment(['--home', made.home, 'policy', 'apply']);
+      assert.equal(refused.code, 4, `${scope} ${refused.stderr}`);
+      assert.match(refused.stderr, new RegExp(`hold wide would no longer cover 1 record.*${record}`));
+      assert.match(refused.stderr, /released:.*id of its own/);
+      assert.equal(json<Explained>(await run('policy', 'explain', record)).decision, 'held');
+    }
+    assert.equal(await size(), before);
+    await scoped('{ text: [street], sources: [city] }');
+    assert.equal((await run('policy', 'apply')).code, 0, 'it covers what it covered');
+    const narrow = join(made.home, 'policies', 'holds', 'narrow.yaml');
+    await writeFile(
+      narrow,
+      HOLD.replace('{ text: [street] }', '{ text: [tunnel] }').replace('smith-v-city', 'narrow'),
+    );
+    await appendFile(hold(), 'released: { by: Counsel, at: 2026-10-30, reason: too wide }\n');
+    assert.deepEqual(json<{ changes: object[] }>(await run('policy', 'apply')).changes, [
+      { part: 'hold', id: 'narrow', change: 'added' },
+      { part: 'hold', id: 'wide', change: 'released' },
+    ]);
+    assert.equal((await explain()).decision, 'retain');
+    await appendFile(narrow, 'released: { by: Counsel, at: 2026-10-30, reason: settled }\n');
+    assert.equal((await run('policy', 'apply')).code, 0);
+    await Promise.all([rm(hold()), rm(narrow)]);
+    assert.equal((await run('policy', 'apply')).code, 0);
+  });
+
   test('a hold on a person covers what a feed names only by name, and an edit that takes name and words away frees nothing', async (t) => {
     let author = 'Ren\u00e9e Doe';
     let title = 'The caf\u00e9 on Main is closed';
