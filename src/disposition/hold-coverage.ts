@@ -11,6 +11,9 @@ import { factsOfRecords } from './record-facts.ts';
 const RECORDS_PER_PAGE = 200;
 const RECORDS_TOLD = 3;
 
+/** The dates of a scope are dates in the archive's zone. */
+type InZone = Policy & { readonly timezone: string };
+
 interface Changed {
   readonly before: Hold;
   readonly after: Hold;
@@ -21,20 +24,21 @@ interface Changed {
 /** @throws RefusedError when a hold that is in force and not released by its new text would cover a record no more */
 export async function refuseNarrowedHolds(
   db: Database,
-  inForce: Policy,
-  wanted: Policy,
+  inForce: InZone,
+  wanted: InZone,
   today: Temporal.PlainDate,
-  timezone: string,
 ): Promise<void> {
   const changed = inForce.holds.flatMap((before): Changed[] => {
     const after = wanted.holds.find(({ id }) => id === before.id);
     if (after === undefined || isReleased(before, today) || isReleased(after, today)) return [];
-    return scopeText(before) === scopeText(after) ? [] : [{ before, after, lost: 0, some: [] }];
+    const same = scopeText(before) === scopeText(after) && inForce.timezone === wanted.timezone;
+    return same ? [] : [{ before, after, lost: 0, some: [] }];
   });
   if (changed.length === 0) return;
   for await (const record of allFacts(db)) {
     for (const one of changed) {
-      if (!holdCovers(one.before, record, timezone) || holdCovers(one.after, record, timezone)) continue;
+      if (!holdCovers(one.before, record, inForce.timezone)) continue;
+      if (holdCovers(one.after, record, wanted.timezone)) continue;
       one.lost += 1;
       if (one.some.length < RECORDS_TOLD) one.some.push(record.id);
     }
@@ -67,7 +71,6 @@ async function* allFacts(db: Database) {
       db,
       rows.map(({ id }) => id),
       Number.MAX_SAFE_INTEGER,
-      [],
     );
     for (const record of facts.values()) if (record !== 'destroyed') yield record;
   }

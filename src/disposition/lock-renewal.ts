@@ -7,10 +7,16 @@ import { instantText } from '../core/clock.ts';
 import { MunimentError } from '../core/errors.ts';
 import type { Database } from '../db/database.ts';
 import { storedVersions } from '../db/payload-versions.ts';
-import { decide, type Policy, type RecordFacts } from '../policy/decide.ts';
+import { decide, type Policy, type PolicySettings, type RecordFacts } from '../policy/decide.ts';
 import type { LockKeeper } from '../store/objects.ts';
 import type { DecisionInputs } from './destroy.ts';
-import { policyInForce, unacknowledgedLoss, unapplied } from './policy-in-force.ts';
+import {
+  policyInForce,
+  policySettings,
+  settingsInForce,
+  unacknowledgedLoss,
+  unapplied,
+} from './policy-in-force.ts';
 import { factsOfRecords } from './record-facts.ts';
 
 export interface RenewalContext {
@@ -96,26 +102,27 @@ export async function renewLocks(
     interrupted: false,
     errors: [],
   };
-  const { policy } = await policyInForce(context.db, Number.MAX_SAFE_INTEGER);
+  const inForce = await policyInForce(context.db, Number.MAX_SAFE_INTEGER);
+  const settings = settingsInForce(inForce, inputs.civil);
   // While files differ from what is applied, or holds may be lost, nothing may be destroyed, so nothing may lapse.
   const mayDestroy =
     (await unacknowledgedLoss(context.db)) === null &&
-    (await unapplied(context.db, inputs.files)).length === 0;
+    (
+      await unapplied(context.db, {
+        files: inputs.files,
+        settings: policySettings(inputs.civil, inputs.sources),
+      })
+    ).length === 0;
   const { now } = inputs;
-  const dates = { now, horizon: context.horizon, timezone: inputs.civil.timezone };
+  const dates = { now, horizon: context.horizon, timezone: settings.timezone };
   for await (const page of duePayloads(context, now, options.all ?? false)) {
     // Reports and quarantined bytes of runs stand under no schedule.
     const records = mayDestroy ? page.flatMap(({ record }) => (record === null ? [] : [record])) : [];
-    const facts = await factsOfRecords(
-      context.db,
-      [...new Set(records)],
-      Number.MAX_SAFE_INTEGER,
-      inputs.sources,
-    );
+    const facts = await factsOfRecords(context.db, [...new Set(records)], Number.MAX_SAFE_INTEGER);
     const aims = new Map(
       [...facts].map(([record, known]) => [
         record,
-        lockAim({ eligibleOn: destructibleFrom(known, policy, inputs) }, dates),
+        lockAim({ eligibleOn: destructibleFrom(known, inForce.policy, inputs.today, settings) }, dates),
       ]),
     );
     const forever = lockAim({ eligibleOn: null }, dates);
@@ -181,10 +188,11 @@ async function* duePayloads(
 function destructibleFrom(
   facts: RecordFacts | 'destroyed',
   policy: Policy,
-  { today, civil }: DecisionInputs,
+  today: Temporal.PlainDate,
+  settings: PolicySettings,
 ): string | null {
   if (facts === 'destroyed') return null;
-  const { decision, eligibleOn, series } = decide(facts, policy, today, civil);
+  const { decision, eligibleOn, series } = decide(facts, policy, today, settings);
   if (decision !== 'eligible' && decision !== 'retain') return null;
   const own = policy.schedules
     .find(({ id, version }) => id === series?.schedule && version === series.version)

@@ -2,24 +2,18 @@
 
 import { sql } from 'kysely';
 import { InputError } from '../core/errors.ts';
-import type { SourceSettings } from '../core/settings.ts';
 import type { ItemKind, VouchedBy } from '../core/vocabulary.ts';
 import type { Database } from '../db/database.ts';
 import type { RecordFacts } from '../policy/decide.ts';
 
 /** @returns what policy must know of a record as of a position. @throws InputError when there is no such record */
-export async function recordFacts(
-  db: Database,
-  record: string,
-  size: number,
-  sources: readonly SourceSettings[],
-): Promise<RecordFacts> {
+export async function recordFacts(db: Database, record: string, size: number): Promise<RecordFacts> {
   if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(record)) {
     throw new InputError(`${record} is no record id`, {
       hint: 'Record ids are UUIDs; `muniment search` prints them.',
     });
   }
-  const facts = await factsOfRecords(db, [record], size, sources);
+  const facts = await factsOfRecords(db, [record], size);
   const found = facts.get(record);
   if (found === undefined) {
     throw new InputError(`the archive has no record ${record}`, {
@@ -36,7 +30,6 @@ export async function factsOfRecords(
   db: Database,
   records: readonly string[],
   size: number,
-  sources: readonly SourceSettings[],
 ): Promise<Map<string, RecordFacts | 'destroyed'>> {
   const list = sql`${records as string[]}::uuid[]`;
   const { rows } = await sql<VersionRow>`
@@ -50,7 +43,7 @@ export async function factsOfRecords(
     WHERE l.record_id = ANY(${list}) AND l.seq < ${size} GROUP BY l.record_id`.execute(db);
   const names = new Map(named.rows.map((row) => [row.id, row.names]));
   const versions = Map.groupBy(rows, (row) => row.id);
-  return new Map([...versions].map(([id, own]) => [id, factsOf(own, names.get(id) ?? [], sources)]));
+  return new Map([...versions].map(([id, own]) => [id, factsOf(own, names.get(id) ?? [])]));
 }
 
 interface VersionRow {
@@ -70,11 +63,7 @@ interface VersionRow {
 }
 
 /** @param versions of one record, the first before the others */
-function factsOf(
-  versions: readonly VersionRow[],
-  names: readonly string[],
-  sources: readonly SourceSettings[],
-): RecordFacts | 'destroyed' {
+function factsOf(versions: readonly VersionRow[], names: readonly string[]): RecordFacts | 'destroyed' {
   const [first] = versions as readonly [VersionRow, ...VersionRow[]];
   const last = versions.at(-1) ?? first;
   if (first.captured_at === null) return 'destroyed';
@@ -97,6 +86,5 @@ function factsOf(
     dates: versions.flatMap(({ created_at, captured_at }) =>
       captured_at === null ? [] : [{ createdAt: created_at, capturedAt: captured_at }],
     ),
-    datesConfirmed: sources.some((source) => names.includes(source.id) && source.confirmDates !== null),
   };
 }

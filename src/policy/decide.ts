@@ -27,8 +27,6 @@ export interface RecordFacts {
   readonly firstCapturedAt: string;
   /** What every version claims as its creation, and when it was captured. */
   readonly dates: readonly { readonly createdAt: string | null; readonly capturedAt: string }[];
-  /** A person vouches by name for the claimed dates of its source. */
-  readonly datesConfirmed: boolean;
 }
 
 export interface Policy {
@@ -59,11 +57,23 @@ export interface CivilSettings {
   readonly fiscalYear: readonly FiscalYearRule[];
 }
 
+/** A person vouches by name, from a day on, for the claimed dates of a source. */
+export interface ConfirmedDates {
+  readonly source: string;
+  readonly by: string;
+  readonly on: string;
+}
+
+/** What decisions read beside schedules and holds. */
+export interface PolicySettings extends CivilSettings {
+  readonly confirmDates: readonly ConfirmedDates[];
+}
+
 export function decide(
   record: RecordFacts,
   policy: Policy,
   today: Temporal.PlainDate,
-  archive: CivilSettings,
+  archive: PolicySettings,
 ): Decision {
   const reasons: string[] = [];
   const holds = policy.holds.filter(
@@ -96,7 +106,7 @@ export function decide(
     reasons.push('Its series is permanent.');
     return { ...classified, decision: holds.length > 0 ? 'held' : 'permanent', reasons };
   }
-  const trigger = triggerDate(record, archive.timezone, reasons);
+  const trigger = triggerDate(record, today, archive, reasons);
   const anchor = cutoffDate(trigger, series.cutoff, archive.fiscalYear);
   if (anchor === null) {
     reasons.push(
@@ -193,7 +203,12 @@ function isCredible({ year }: Temporal.PlainDate): boolean {
 }
 
 /** A date that a user claimed never starts a clock before our first proof, unless a person confirms it by name. */
-function triggerDate(record: RecordFacts, timezone: string, reasons: string[]): Temporal.PlainDate {
+function triggerDate(
+  record: RecordFacts,
+  today: Temporal.PlainDate,
+  { timezone, confirmDates }: PolicySettings,
+  reasons: string[],
+): Temporal.PlainDate {
   const captured = civil(record.firstCapturedAt, timezone) as Temporal.PlainDate;
   const created = record.createdAt === null ? null : civil(record.createdAt, timezone);
   if (created === null) {
@@ -208,14 +223,17 @@ function triggerDate(record: RecordFacts, timezone: string, reasons: string[]): 
     );
     return captured;
   }
-  if (
-    record.createdAtFrom === 'platform' ||
-    record.datesConfirmed ||
-    Temporal.PlainDate.compare(created, captured) > 0
-  ) {
-    reasons.push(
-      `It was created on ${created}${record.createdAtFrom === 'platform' ? ', as the platform says' : record.datesConfirmed ? ', a date that a person confirmed' : ''}.`,
-    );
+  const confirmed = confirmDates.find(
+    ({ source, on }) => record.sources.includes(source) && Temporal.PlainDate.compare(on, today) <= 0,
+  );
+  const isPlatforms = record.createdAtFrom === 'platform';
+  if (isPlatforms || confirmed !== undefined || Temporal.PlainDate.compare(created, captured) > 0) {
+    const vouched = isPlatforms
+      ? ', as the platform says'
+      : confirmed === undefined
+        ? ''
+        : `; ${confirmed.by} confirmed the dates of ${confirmed.source} on ${confirmed.on}`;
+    reasons.push(`It was created on ${created}${vouched}.`);
     return created;
   }
   reasons.push(

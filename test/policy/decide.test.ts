@@ -2,11 +2,20 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decide, type RecordFacts } from '../../src/policy/decide.ts';
+import { decide, type PolicySettings, type RecordFacts } from '../../src/policy/decide.ts';
 import { cutoffDate, retainThrough } from '../../src/policy/period.ts';
 import { holdSchema, scheduleSchema } from '../../src/policy/schedule.ts';
 
-const ARCHIVE = { timezone: 'America/New_York', fiscalYear: [{ from: '2000-01-01', starts: '07-01' }] };
+const ARCHIVE: PolicySettings = {
+  timezone: 'America/New_York',
+  fiscalYear: [{ from: '2000-01-01', starts: '07-01' }],
+  confirmDates: [],
+};
+/** As if somebody had vouched for the dates of the records' source. */
+const CONFIRMED: PolicySettings = {
+  ...ARCHIVE,
+  confirmDates: [{ source: 'city', by: 'J. Officer', on: '2020-06-01' }],
+};
 
 const FACTS: RecordFacts = {
   id: '01890000-0000-7000-8000-000000000001',
@@ -23,7 +32,6 @@ const FACTS: RecordFacts = {
   createdAtFrom: 'platform',
   firstCapturedAt: '2020-03-01T12:10:00.000Z',
   dates: [{ createdAt: '2020-03-01T12:00:00.000Z', capturedAt: '2020-03-01T12:10:00.000Z' }],
-  datesConfirmed: false,
 };
 
 function schedule(series: object = {}, rest: object = {}) {
@@ -67,7 +75,8 @@ const decided = (
   today: string,
   schedules = [schedule()],
   holds: ReturnType<typeof hold>[] = [],
-) => decide({ ...FACTS, ...facts }, { schedules, holds }, on(today), ARCHIVE);
+  settings = ARCHIVE,
+) => decide({ ...FACTS, ...facts }, { schedules, holds }, on(today), settings);
 
 test('a period is added once and a day that the month lacks rolls forward, never early', () => {
   for (const [anchor, period, last] of [
@@ -122,7 +131,13 @@ test('a date that a user claims starts no clock before our first proof, unless a
   const backdated = { createdAt: '1995-01-01T00:00:00.000Z', createdAtFrom: 'user' } as const;
   assert.equal(decided(backdated, '2022-03-01').decision, 'retain');
   assert.equal(decided(backdated, '2022-03-01').triggerDate, '2020-03-01');
-  assert.equal(decided({ ...backdated, datesConfirmed: true }, '2022-03-01').decision, 'eligible');
+  const confirmed = decided(backdated, '2022-03-01', [schedule()], [], CONFIRMED);
+  assert.equal(confirmed.decision, 'eligible');
+  assert.match(confirmed.reasons.join(' '), /J\. Officer confirmed the dates of city on 2020-06-01/);
+  const elsewhere = decided({ ...backdated, sources: ['county'] }, '2022-03-01', [schedule()], [], CONFIRMED);
+  assert.equal(elsewhere.decision, 'retain');
+  const early = decided(backdated, '2020-05-31', [schedule()], [], CONFIRMED);
+  assert.equal(early.triggerDate, '2020-03-01', 'before the day of the confirmation');
 });
 
 test('a date that nobody can mean starts no clock, even where a person confirmed the dates of the source', () => {
@@ -135,8 +150,8 @@ test('a date that nobody can mean starts no clock, even where a person confirmed
   ]) {
     for (const createdAtFrom of ['user', 'platform'] as const) {
       for (const cutoff of ['none', 'calendar-year-end', 'fiscal-year-end']) {
-        const facts = { createdAt, createdAtFrom, datesConfirmed: true };
-        const result = decided(facts, '2021-01-01', [schedule({ cutoff })]);
+        const facts = { createdAt, createdAtFrom };
+        const result = decided(facts, '2021-01-01', [schedule({ cutoff })], [], CONFIRMED);
         assert.deepEqual([result.decision, result.triggerDate], ['retain', '2020-03-01'], createdAt);
         assert.ok(
           result.reasons.some((reason) => reason.includes('credible')),

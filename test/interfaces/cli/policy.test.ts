@@ -19,6 +19,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { sql } from 'kysely';
+import type { Json } from '../../../src/core/canonical.ts';
 import { FakePlatform } from '../../support/appview.ts';
 import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../../support/archive.ts';
 import { type Ended, muniment } from '../../support/command.ts';
@@ -568,6 +569,15 @@ describe('policy apply, policy explain and hold list', () => {
     assert.equal(await size(), before);
     await scoped('{ text: [street], sources: [city] }');
     assert.equal((await run('policy', 'apply')).code, 0, 'it covers what it covered');
+    // The post is of that day in New York, and of the day after on Kiritimati.
+    await scoped('{ from: 2019-03-01, to: 2019-03-01 }');
+    assert.equal((await run('policy', 'apply')).code, 0);
+    const settings = join(made.home, 'muniment.yaml');
+    const text = await readFile(settings, 'utf8');
+    await writeFile(settings, text.replace('America/New_York', 'Pacific/Kiritimati'));
+    const moved = await run('policy', 'apply');
+    await writeFile(settings, text);
+    assert.equal(moved.code, 4, 'a zone, too, moves the dates of a scope');
     const narrow = join(made.home, 'policies', 'holds', 'narrow.yaml');
     await writeFile(
       narrow,
@@ -644,14 +654,39 @@ describe('policy apply, policy explain and hold list', () => {
     // A date that a person confirmed starts the clock long ago.
     const settings = join(made.home, 'muniment.yaml');
     const text = await readFile(settings, 'utf8');
-    await writeFile(
-      settings,
-      text.replace(
-        'platform: bluesky',
-        'platform: bluesky\n    confirmDates: { by: J. Officer, on: 2026-11-01 }',
-      ),
+    const confirming = text.replace(
+      'platform: bluesky',
+      'platform: bluesky\n    confirmDates: { by: J. Officer, on: 2026-11-01 }',
     );
+    const asOf = await size();
+    const exported = async (name: string): Promise<string> => {
+      const ended = await run(
+        'export',
+        '--at',
+        String(asOf),
+        '--source',
+        'city',
+        '--out',
+        join(made.home, name),
+      );
+      return json<{ sha256: string }>(ended).sha256;
+    };
+    const bundle = await exported('before.zip');
+    await writeFile(settings, confirming);
+    const unsaid = await explain();
+    assert.equal(unsaid.decision, 'retain', 'what stands in muniment.yaml alone confirms nothing');
+    assert.match(
+      unsaid.reasons.join('\n'),
+      /until `muniment policy apply`: confirmDates.*muniment\.yaml differ/,
+    );
+    assert.deepEqual(json<{ changes: object[] }>(await run('policy', 'apply')).changes, [
+      { part: 'settings', id: 'confirmDates', change: 'changed' },
+    ]);
     assert.equal((await explain()).decision, 'eligible');
+    assert.equal(await exported('after.zip'), bundle, 'an export as of before reads what was in force then');
+    await writeFile(settings, text);
+    assert.equal((await explain()).decision, 'retain', 'a confirmation that was taken back lets nothing go');
+    await writeFile(settings, confirming);
     await writeFile(hold(), HOLD);
     assert.equal((await explain()).decision, 'retain');
     await rm(hold());
@@ -661,6 +696,31 @@ describe('policy apply, policy explain and hold list', () => {
     assert.match(unreadable.reasons.join('\n'), /smith\.yaml.*no regular file/);
     assert.equal(json<{ unapplied: boolean }>(await run('hold', 'list')).unapplied, true);
     await rm(hold(), { recursive: true });
+    assert.equal((await explain()).decision, 'eligible');
+    await writeFile(settings, text);
+  });
+
+  test('under a policy that was applied before settings were entered with it, nothing goes until it is applied again', async () => {
+    const { database, ledger, account } = made.archive;
+    const { rows } = await sql<{ body: string }>`
+      SELECT convert_from(body, 'UTF8') AS body FROM entry_bodies WHERE kind = 'policy.schedules' ORDER BY seq DESC LIMIT 1`.execute(
+      database.db,
+    );
+    const { files } = JSON.parse(rows[0]?.body ?? '') as { files: Json };
+    await ledger.write(account.id, async (batch) => {
+      batch.addWithBody({ type: 'policy.applied' }, 'policy.schedules', { files });
+    });
+    const settings = join(made.home, 'muniment.yaml');
+    const text = await readFile(settings, 'utf8');
+    await writeFile(
+      settings,
+      text.replace(
+        'platform: bluesky',
+        'platform: bluesky\n    confirmDates: { by: J. Officer, on: 2026-11-01 }',
+      ),
+    );
+    assert.equal((await explain()).decision, 'retain');
+    assert.equal((await run('policy', 'apply')).code, 0);
     assert.equal((await explain()).decision, 'eligible');
     await writeFile(settings, text);
   });
