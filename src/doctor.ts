@@ -10,14 +10,15 @@ import {
   LOSS_REMEDY,
   type LostBodies,
   lossSentence,
+  PART_NAMES,
+  type PolicyPart,
   unacknowledgedLoss,
-  unapplied,
 } from './disposition/policy-in-force.ts';
 import { bad, type Check, good, note, stated, told } from './doctor/check.ts';
 import { databaseChecks } from './doctor/database-checks.ts';
 import { directoryChecks } from './doctor/directory-checks.ts';
 import { type Drill, readDrill } from './drill.ts';
-import { readPolicyFiles } from './policy/load.ts';
+import { unappliedParts } from './governance.ts';
 
 export interface Examination {
   /** No check is bad. */
@@ -138,10 +139,7 @@ async function archiveChecks(home: string, environment: Environment, clock: Cloc
   await using opened = await openArchive(home, environment, clock, 'reading');
   const { size } = await opened.ledger.head();
   const pinned = await opened.pinnedHead();
-  const differing = await unapplied(
-    opened.database.db,
-    await readPolicyFiles(homePaths(opened.settings.home).policies),
-  );
+  const differing = await unappliedParts(opened);
   const loss = await unacknowledgedLoss(opened.database.db);
   return [
     signedHead(size, pinned?.size ?? null, opened.drill !== null),
@@ -190,12 +188,12 @@ function lostHolds(loss: LostBodies): Check {
   );
 }
 
-function policy(differing: readonly string[]): Check {
+function policy(differing: readonly PolicyPart[]): Check {
   const id = 'policy';
   const tried = 'the policy files against what is in force';
   if (differing.length === 0)
     return good({ id, tried, saw: 'they are the same', means: 'What the files say is what is done.' });
-  const saw = `the files of ${differing.join(' and ')} differ`;
+  const saw = `${differing.map((part) => PART_NAMES[part]).join(' and ')} differ`;
   const means = 'They have no effect yet, and nothing may be destroyed.';
   return note({ id, tried, saw, means }, 'Run `muniment policy apply`.');
 }

@@ -4,6 +4,7 @@ import type { Settings } from './config.ts';
 import { type Archive, homePaths } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError } from './core/errors.ts';
+import { unknownRecords } from './disposition/hold-coverage.ts';
 import {
   type Application,
   type Applied,
@@ -11,13 +12,17 @@ import {
   LOSS_REMEDY,
   type LostBodies,
   lossSentence,
+  PART_NAMES,
+  type PolicyPart,
   policyInForce,
-  recordFacts,
+  policySettings,
+  settingsInForce,
   unacknowledgedLoss,
   unapplied,
 } from './disposition/policy-in-force.ts';
-import { checkPolicy, type Finding, findingOf } from './policy/check.ts';
-import { type Decision, decide } from './policy/decide.ts';
+import { recordFacts } from './disposition/record-facts.ts';
+import { checkPolicy, type Finding, findingOf, RECORD_ID } from './policy/check.ts';
+import { type Decision, decide, isReleased } from './policy/decide.ts';
 import {
   locatePolicy,
   type PolicyFile,
@@ -36,13 +41,14 @@ export interface PolicyCheck {
 
 /** Checks the files of a home without an archive's database. @throws InputError when a folder cannot be read */
 export async function checkPolicyFiles(settings: Settings, clock: Clock): Promise<PolicyCheck> {
-  const { files, findings } = await readAndCheck(settings, clock);
+  const { files, findings } = await readAndCheck(settings, clock, async () => []);
   return { files: files.length, findings };
 }
 
 async function readAndCheck(
   settings: Settings,
   clock: Clock,
+  unknown: (records: string[]) => Promise<string[]>,
 ): Promise<{ files: PolicyFile[]; findings: Finding[] }> {
   const { policies } = homePaths(settings.home);
   const unread = (await unreadPaths(policies)).map(
@@ -55,11 +61,16 @@ async function readAndCheck(
   );
   const { files, problems } = await readPolicyFolder(policies);
   const located = locatePolicy(files, policies);
+  const today = todayIn(settings, clock);
+  const named = located.policy.holds
+    .filter(({ value }) => !isReleased(value, today))
+    .flatMap(({ value }) => value.scope.records ?? []);
   const found = checkPolicy(located.policy, {
     sources: settings.sources.map((source) => source.id),
     platforms: [...new Set(settings.sources.map((source) => source.platform))],
     hasFiscalYear: settings.archive.fiscalYear.length > 0,
-    today: todayIn(settings, clock),
+    unknownRecords: await unknown(named.filter((id) => RECORD_ID.test(id))),
+    today,
   });
   const faults = [...problems, ...located.problems].map(findingOf);
   return { files, findings: [...faults, ...found, ...unread] };
@@ -80,7 +91,9 @@ export async function putPolicyInForce(
   { lostHoldsAreBack = false }: { lostHoldsAreBack?: boolean } = {},
 ): Promise<PutInForce> {
   const { settings, clock, database, ledger, account } = archive;
-  const { files, findings } = await readAndCheck(settings, clock);
+  const { files, findings } = await readAndCheck(settings, clock, (records) =>
+    unknownRecords(database.db, records),
+  );
   const errors = findings.filter((finding) => finding.level === 'error');
   if (errors.length > 0) {
     throw new InputError(errors.map(({ where, message }) => `${where}: ${message}`).join('\n'), {
@@ -88,7 +101,15 @@ export async function putPolicyInForce(
     });
   }
   const { policies } = homePaths(settings.home);
-  const application = await applyPolicy(database.db, ledger, account.id, files, policies, lostHoldsAreBack);
+  const application = await applyPolicy(
+    database.db,
+    ledger,
+    account.id,
+    { files, settings: policySettings(settings.archive, settings.sources) },
+    policies,
+    todayIn(settings, clock),
+    lostHoldsAreBack,
+  );
   // What the policy before let go may be kept now: until the next renewal has looked, its locks count as due.
   await database.db
     .updateTable('payload_locks')
@@ -106,11 +127,15 @@ function todayIn(settings: Settings, clock: Clock): Temporal.PlainDate {
 
 /** What policy says of a record today. While the files are not what is in force, nothing is eligible. */
 export async function explainRecord(archive: Archive, record: string): Promise<Decision> {
-  const { archive: civil, sources } = archive.settings;
   const { db } = archive.database;
-  const { policy } = await policyInForce(db, Number.MAX_SAFE_INTEGER);
-  const facts = await recordFacts(db, record, Number.MAX_SAFE_INTEGER, sources);
-  const decision = decide(facts, policy, todayIn(archive.settings, archive.clock), civil);
+  const inForce = await policyInForce(db, Number.MAX_SAFE_INTEGER);
+  const facts = await recordFacts(db, record, Number.MAX_SAFE_INTEGER);
+  const decision = decide(
+    facts,
+    inForce.policy,
+    todayIn(archive.settings, archive.clock),
+    settingsInForce(inForce, archive.settings.archive),
+  );
   const told = (await whyNothingMayGo(archive)).map(({ sentence }) => sentence);
   const mayGo = decision.decision === 'eligible' || decision.decision === 'review';
   return {
@@ -124,16 +149,16 @@ export async function explainRecord(archive: Archive, record: string): Promise<D
 export async function retentionLine(
   archive: Archive,
   record: string,
-  at: { size: number; date: Temporal.PlainDate },
+  at: { size: number; moment: Temporal.Instant },
 ): Promise<string | null> {
-  const { archive: civil, sources } = archive.settings;
-  const { policy } = await policyInForce(archive.database.db, at.size);
-  const facts = await recordFacts(archive.database.db, record, at.size, sources);
+  const inForce = await policyInForce(archive.database.db, at.size);
+  const settings = settingsInForce(inForce, archive.settings.archive);
+  const facts = await recordFacts(archive.database.db, record, at.size);
   const { series, decision, retainThrough } = decide(
     facts,
-    { schedules: policy.schedules, holds: [] },
-    at.date,
-    civil,
+    { schedules: inForce.policy.schedules, holds: [] },
+    at.moment.toZonedDateTimeISO(settings.timezone).toPlainDate(),
+    settings,
   );
   if (series === null) return 'Unclassified: retained.';
   const kept =
@@ -160,13 +185,12 @@ export async function lostHolds(
   return loss === null ? null : { ...loss, sentence: `${lossSentence(loss)} ${LOSS_REMEDY}` };
 }
 
-/** How the files differ from what is in force. Files that cannot be read count as different. */
+/** How files and settings differ from what is in force. Files that cannot be read count as different. */
 async function filesAgainstForce(archive: Archive): Promise<{ ofHolds: boolean; sentence: string }[]> {
   try {
-    const files = await readPolicyFiles(homePaths(archive.settings.home).policies);
-    return (await unapplied(archive.database.db, files)).map((part) => ({
+    return (await unappliedParts(archive)).map((part) => ({
       ofHolds: part === 'holds',
-      sentence: `The files of ${part} differ from what is in force; nothing may be destroyed until \`muniment policy apply\`.`,
+      sentence: `Nothing may be destroyed until \`muniment policy apply\`: ${PART_NAMES[part]} differ from what is in force.`,
     }));
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
@@ -177,6 +201,13 @@ async function filesAgainstForce(archive: Archive): Promise<{ ofHolds: boolean; 
       },
     ];
   }
+}
+
+/** @returns what of the home's files and settings differs from what is in force. @throws InputError when files cannot be read */
+export async function unappliedParts(archive: Pick<Archive, 'settings' | 'database'>): Promise<PolicyPart[]> {
+  const { home, archive: civil, sources } = archive.settings;
+  const files = await readPolicyFiles(homePaths(home).policies);
+  return unapplied(archive.database.db, { files, settings: policySettings(civil, sources) });
 }
 
 /** Holds in force. `unapplied`: their files say something else or cannot be read, or a restore may have lost some; `told` says which. */

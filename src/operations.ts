@@ -357,9 +357,7 @@ export async function exportRecords(
     .where('seq', '=', size - 1)
     .executeTakeFirstOrThrow();
   const lastAt = decodeEntry(last.entry).entry.at;
-  const date = Temporal.Instant.from(lastAt)
-    .toZonedDateTimeISO(archive.settings.archive.timezone)
-    .toPlainDate();
+  const moment = Temporal.Instant.from(lastAt);
   const result = await exportBundle({
     db: archive.database.db,
     store: archive.store,
@@ -369,7 +367,7 @@ export async function exportRecords(
     // The time of the last entry, not of the signing: two exports at one size must be the same to the byte.
     checkpoint: { size, root, note: stored.note, at: lastAt },
     signer: { verifierKey: signer.key.verifierKey, signNote: (text) => signNote(text, signer.key) },
-    explain: (record) => retentionLine(archive, record.id, { size, date }),
+    explain: (record) => retentionLine(archive, record.id, { size, moment }),
     selection,
     out: options.out,
     replace: options.replace,

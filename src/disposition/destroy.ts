@@ -16,11 +16,14 @@ import type { ObjectEraser } from '../store/objects.ts';
 import {
   LOSS_REMEDY,
   lossSentence,
+  PART_NAMES,
   policyInForce,
-  recordFacts,
+  policySettings,
+  settingsInForce,
   unacknowledgedLoss,
   unapplied,
 } from './policy-in-force.ts';
+import { recordFacts } from './record-facts.ts';
 
 const INTENT = 'disposition.intent';
 
@@ -62,17 +65,22 @@ export async function destroyRecords(
     const loss = await unacknowledgedLoss(batch.tx);
     if (loss !== null)
       throw new RefusedError(`nothing may be destroyed. ${lossSentence(loss)}`, { hint: LOSS_REMEDY });
-    const differing = await unapplied(batch.tx, inputs.files);
+    const differing = await unapplied(batch.tx, {
+      files: inputs.files,
+      settings: policySettings(inputs.civil, inputs.sources),
+    });
     if (differing.length > 0) {
-      throw new RefusedError(`the files of ${differing.join(' and ')} differ from the policy in force`, {
+      const named = differing.map((part) => PART_NAMES[part]).join(' and ');
+      throw new RefusedError(`${named} differ from the policy in force`, {
         hint: 'Nothing is destroyed until `muniment policy apply`.',
       });
     }
-    const { policy } = await policyInForce(batch.tx, Number.MAX_SAFE_INTEGER);
+    const inForce = await policyInForce(batch.tx, Number.MAX_SAFE_INTEGER);
+    const settings = settingsInForce(inForce, inputs.civil);
     const listed: Intent['records'][number][] = [];
     for (const record of [...records].sort()) {
-      const facts = await recordFacts(batch.tx, record, Number.MAX_SAFE_INTEGER, inputs.sources);
-      mustBeEligible(decide(facts, policy, inputs.today, inputs.civil));
+      const facts = await recordFacts(batch.tx, record, Number.MAX_SAFE_INTEGER);
+      mustBeEligible(decide(facts, inForce.policy, inputs.today, settings));
       listed.push({ record, payloads: await payloadsOf(batch.tx, record) });
     }
     const body = { records: listed } satisfies Intent;

@@ -7,10 +7,17 @@ import { instantText } from '../core/clock.ts';
 import { MunimentError } from '../core/errors.ts';
 import type { Database } from '../db/database.ts';
 import { storedVersions } from '../db/payload-versions.ts';
-import { decide, type Policy } from '../policy/decide.ts';
+import { decide, type Policy, type PolicySettings, type RecordFacts } from '../policy/decide.ts';
 import type { LockKeeper } from '../store/objects.ts';
 import type { DecisionInputs } from './destroy.ts';
-import { policyInForce, recordFacts, unacknowledgedLoss, unapplied } from './policy-in-force.ts';
+import {
+  policyInForce,
+  policySettings,
+  settingsInForce,
+  unacknowledgedLoss,
+  unapplied,
+} from './policy-in-force.ts';
+import { factsOfRecords } from './record-facts.ts';
 
 export interface RenewalContext {
   readonly db: Database;
@@ -95,32 +102,42 @@ export async function renewLocks(
     interrupted: false,
     errors: [],
   };
-  const { policy } = await policyInForce(context.db, Number.MAX_SAFE_INTEGER);
+  const inForce = await policyInForce(context.db, Number.MAX_SAFE_INTEGER);
+  const settings = settingsInForce(inForce, inputs.civil);
   // While files differ from what is applied, or holds may be lost, nothing may be destroyed, so nothing may lapse.
   const mayDestroy =
     (await unacknowledgedLoss(context.db)) === null &&
-    (await unapplied(context.db, inputs.files)).length === 0;
+    (
+      await unapplied(context.db, {
+        files: inputs.files,
+        settings: policySettings(inputs.civil, inputs.sources),
+      })
+    ).length === 0;
   const { now } = inputs;
-  const dates = { now, horizon: context.horizon, timezone: inputs.civil.timezone };
-  const aims = new Map<string, Promise<LockAim>>();
-  const aimOf = (record: string | null): Promise<LockAim> => {
-    // Reports and quarantined bytes of runs stand under no schedule.
-    if (record === null || !mayDestroy) return Promise.resolve(lockAim({ eligibleOn: null }, dates));
-    const known = aims.get(record);
-    if (known !== undefined) return known;
-    const aim = destructibleFrom(context.db, record, policy, inputs).then((eligibleOn) =>
-      lockAim({ eligibleOn }, dates),
-    );
-    aims.set(record, aim);
-    return aim;
-  };
+  const dates = { now, horizon: context.horizon, timezone: settings.timezone };
   for await (const page of duePayloads(context, now, options.all ?? false)) {
-    aims.clear();
+    // Reports and quarantined bytes of runs stand under no schedule.
+    const records = mayDestroy ? page.flatMap(({ record }) => (record === null ? [] : [record])) : [];
+    const facts = await factsOfRecords(context.db, [...new Set(records)], Number.MAX_SAFE_INTEGER);
+    const aims = new Map(
+      [...facts].map(([record, known]) => [
+        record,
+        lockAim({ eligibleOn: destructibleFrom(known, inForce.policy, inputs.today, settings) }, dates),
+      ]),
+    );
+    const forever = lockAim({ eligibleOn: null }, dates);
     const queue = page[Symbol.iterator]();
     const workers = Array.from({ length: Math.min(CONCURRENCY, page.length) }, async () => {
       for (const payload of queue) {
         if (options.signal.aborted) break;
-        await renewOne(context, payload, now, await aimOf(payload.record), outcome, options.all ?? false);
+        await renewOne(
+          context,
+          payload,
+          now,
+          aims.get(payload.record ?? '') ?? forever,
+          outcome,
+          options.all ?? false,
+        );
       }
     });
     for (const result of await Promise.allSettled(workers))
@@ -168,14 +185,14 @@ async function* duePayloads(
 }
 
 /** @returns the first day on which the record may be destroyed, as far as policy says now; null when there is none in sight */
-async function destructibleFrom(
-  db: Database,
-  record: string,
+function destructibleFrom(
+  facts: RecordFacts | 'destroyed',
   policy: Policy,
-  { sources, today, civil }: DecisionInputs,
-): Promise<string | null> {
-  const facts = await recordFacts(db, record, Number.MAX_SAFE_INTEGER, sources);
-  const { decision, eligibleOn, series } = decide(facts, policy, today, civil);
+  today: Temporal.PlainDate,
+  settings: PolicySettings,
+): string | null {
+  if (facts === 'destroyed') return null;
+  const { decision, eligibleOn, series } = decide(facts, policy, today, settings);
   if (decision !== 'eligible' && decision !== 'retain') return null;
   const own = policy.schedules
     .find(({ id, version }) => id === series?.schedule && version === series.version)

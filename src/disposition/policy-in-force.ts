@@ -3,14 +3,14 @@
 
 import { sql } from 'kysely';
 import { canonicalText, type Json } from '../core/canonical.ts';
-import { InputError, RefusedError } from '../core/errors.ts';
+import { RefusedError } from '../core/errors.ts';
 import type { SourceSettings } from '../core/settings.ts';
-import type { ItemKind, VouchedBy } from '../core/vocabulary.ts';
 import type { Database } from '../db/database.ts';
 import type { Ledger } from '../ledger/append.ts';
-import type { Policy, RecordFacts } from '../policy/decide.ts';
+import { type CivilSettings, isReleased, type Policy, type PolicySettings } from '../policy/decide.ts';
 import { type PolicyFile, parsePolicy } from '../policy/load.ts';
 import type { Hold, Schedule } from '../policy/schedule.ts';
+import { refuseNarrowedHolds } from './hold-coverage.ts';
 
 const KINDS = { schedules: 'policy.schedules', holds: 'policy.holds' } as const;
 
@@ -37,8 +37,21 @@ async function appliedBody(
   return { seq: row.seq, commitment: body, text: row.body.toString('utf8').trimEnd() };
 }
 
+/** What of the settings of an archive decisions read: an application of the policy enters it with the schedules. */
+export function policySettings(
+  { timezone, fiscalYear }: CivilSettings,
+  sources: readonly SourceSettings[],
+): PolicySettings {
+  const confirmDates = sources.flatMap(({ id, confirmDates }) =>
+    confirmDates === null ? [] : [{ source: id, by: confirmDates.by, on: confirmDates.on }],
+  );
+  return { timezone, fiscalYear: fiscalYear.map(({ from, starts }) => ({ from, starts })), confirmDates };
+}
+
 export interface Applied {
   readonly policy: Policy;
+  /** Null where the schedules were applied before settings were entered with them, or never. */
+  readonly settings: PolicySettings | null;
   /** The entries that applied schedules and holds: position and the body commitment there; null where none did. */
   readonly schedules: AppliedBy | null;
   readonly holds: AppliedBy | null;
@@ -56,9 +69,15 @@ export async function policyInForce(db: Database, size: number): Promise<Applied
   const files = [schedules, holds].flatMap((body) => (body === null ? [] : filesOf(body)));
   return {
     policy: parsePolicy(files, 'the applied policy: '),
+    settings: schedules === null ? null : settingsOf(schedules),
     schedules: appliedBy(schedules),
     holds: appliedBy(holds),
   };
+}
+
+/** What decisions read: as it was applied. Where it never was, no dates are confirmed; nothing may be destroyed before it is. */
+export function settingsInForce({ settings }: Applied, civil: CivilSettings): PolicySettings {
+  return settings ?? { ...civil, confirmDates: [] };
 }
 
 function appliedBy(body: AppliedBy | null): AppliedBy | null {
@@ -99,19 +118,41 @@ export function lossSentence({ restore, lost, from, through }: LostBodies): stri
 export const LOSS_REMEDY =
   'Bring the files of every hold and schedule that was in force back to policies/, then run `muniment policy apply --lost-holds-are-back`. Until then nothing may be destroyed.';
 
-/** @returns which of schedules and holds differ, as files, from what is applied */
-export async function unapplied(
-  db: Database,
-  files: readonly PolicyFile[],
-): Promise<('schedules' | 'holds')[]> {
-  const differing: ('schedules' | 'holds')[] = [];
+/** What an application puts in force. */
+export interface PolicySource {
+  readonly files: readonly PolicyFile[];
+  readonly settings: PolicySettings;
+}
+
+export type PolicyPart = 'schedules' | 'holds' | 'settings';
+
+/** How messages name what differs from what is in force. */
+export const PART_NAMES: Readonly<Record<PolicyPart, string>> = {
+  schedules: 'the files of schedules',
+  holds: 'the files of holds',
+  settings: 'confirmDates, timezone or fiscalYear in muniment.yaml',
+};
+
+/** @returns what differs from what is applied */
+export async function unapplied(db: Database, { files, settings }: PolicySource): Promise<PolicyPart[]> {
+  const differing: PolicyPart[] = [];
   for (const room of ['schedules', 'holds'] as const) {
     const applied = await appliedBody(db, KINDS[room], Number.MAX_SAFE_INTEGER);
     const present = part(files, room);
     const same = applied === null ? present.length === 0 : bodyOf(filesOf(applied)) === bodyOf(present);
     if (!same) differing.push(room);
+    if (room === 'schedules' && applied !== null && textOf(settingsOf(applied)) !== textOf(settings))
+      differing.push('settings');
   }
   return differing;
+}
+
+function settingsOf(applied: { readonly text: string }): PolicySettings | null {
+  return (JSON.parse(applied.text) as { settings?: PolicySettings }).settings ?? null;
+}
+
+function textOf(value: object | null): string {
+  return canonicalText(value as unknown as Json);
 }
 
 function filesOf(applied: { readonly text: string }): PolicyFile[] {
@@ -123,7 +164,8 @@ function bodyOf(files: readonly PolicyFile[]): string {
 }
 
 export interface PolicyChange {
-  readonly part: 'schedule' | 'hold';
+  /** Settings by their key in muniment.yaml. */
+  readonly part: 'schedule' | 'hold' | 'settings';
   readonly id: string;
   readonly change: 'added' | 'changed' | 'released' | 'removed';
 }
@@ -141,33 +183,46 @@ export interface Application {
 /**
  * Puts the files in force. A hold that was applied and whose file vanished stays until a release in its file is applied.
  * @param lostHoldsAreBack somebody answers for it that holds which a restore lost are among the files
- * @throws InputError on a bad file, RefusedError when an applied, unreleased hold has no file, or a restore may have lost some and nobody
+ * @throws InputError on a bad file, RefusedError when an applied, unreleased hold has no file or covers less in it, or a restore may have lost some and nobody
  *   says that they are back: nothing is applied then
  */
 export async function applyPolicy(
   db: Database,
   ledger: Ledger,
   actor: string,
-  files: readonly PolicyFile[],
+  source: PolicySource,
   folder: string,
+  today: Temporal.PlainDate,
   lostHoldsAreBack: boolean,
 ): Promise<Application> {
+  const { files, settings } = source;
   const wanted = parsePolicy(files, folder);
-  if ((await unapplied(db, files)).length === 0 && (await unacknowledgedLoss(db)) === null)
+  if ((await unapplied(db, source)).length === 0 && (await unacknowledgedLoss(db)) === null)
     return { schedules: null, holds: null, changes: [], acknowledged: null };
   return ledger.write(actor, async (batch) => {
     // Asked again under the sequencer's lock: two who apply the same files enter them once.
-    const changed = await unapplied(batch.tx, files);
+    const changed = await unapplied(batch.tx, source);
     const loss = await unacknowledgedLoss(batch.tx);
     if (loss !== null && !lostHoldsAreBack)
       throw new RefusedError(`nothing was applied. ${lossSentence(loss)}`, { hint: LOSS_REMEDY });
-    const { policy } = await policyInForce(batch.tx, Number.MAX_SAFE_INTEGER);
-    refuseLostHolds(policy, wanted);
+    const inForce = await policyInForce(batch.tx, Number.MAX_SAFE_INTEGER);
+    const { policy } = inForce;
+    refuseLostHolds(policy, wanted, today);
+    await refuseNarrowedHolds(
+      batch.tx,
+      { ...policy, ...settingsInForce(inForce, settings) },
+      { ...wanted, ...settings },
+      today,
+    );
     const bodyOfRoom = (room: 'schedules' | 'holds') => JSON.parse(bodyOf(part(files, room))) as object;
     return {
-      schedules: changed.includes('schedules')
-        ? batch.addWithBody({ type: 'policy.applied' }, KINDS.schedules, bodyOfRoom('schedules') as Json)
-        : null,
+      schedules:
+        changed.includes('schedules') || changed.includes('settings')
+          ? batch.addWithBody({ type: 'policy.applied' }, KINDS.schedules, {
+              ...bodyOfRoom('schedules'),
+              settings: settings as unknown as Json,
+            })
+          : null,
       // Holds must not show to an outsider: their entry is sealed. Where holds were lost it is written in any case, to say that they are back.
       holds:
         changed.includes('holds') || loss !== null
@@ -179,15 +234,16 @@ export async function applyPolicy(
       changes: [
         ...changesOf('schedule', policy.schedules, wanted.schedules),
         ...changesOf('hold', policy.holds, wanted.holds),
+        ...(changed.includes('settings') ? settingsChanges(inForce.settings, settings) : []),
       ],
       acknowledged: loss,
     };
   });
 }
 
-function refuseLostHolds(inForce: Policy, wanted: Policy): void {
+function refuseLostHolds(inForce: Policy, wanted: Policy, today: Temporal.PlainDate): void {
   const lost = inForce.holds.filter(
-    (hold) => hold.released === undefined && !wanted.holds.some((other) => other.id === hold.id),
+    (hold) => !isReleased(hold, today) && !wanted.holds.some((other) => other.id === hold.id),
   );
   if (lost.length === 0) return;
   throw new RefusedError(
@@ -198,83 +254,28 @@ function refuseLostHolds(inForce: Policy, wanted: Policy): void {
   );
 }
 
+function settingsChanges(before: PolicySettings | null, after: PolicySettings): PolicyChange[] {
+  return (['confirmDates', 'fiscalYear', 'timezone'] as const).flatMap((id): PolicyChange[] => {
+    if (before === null) return [{ part: 'settings', id, change: 'added' }];
+    const same = textOf({ value: before[id] }) === textOf({ value: after[id] });
+    return same ? [] : [{ part: 'settings', id, change: 'changed' }];
+  });
+}
+
 /** By id: a file that was only renamed or commented changes nothing in what is decided. */
 function changesOf(
-  part: PolicyChange['part'],
+  part: 'schedule' | 'hold',
   before: readonly (Schedule | Hold)[],
   after: readonly (Schedule | Hold)[],
 ): PolicyChange[] {
-  const isReleased = (one: Schedule | Hold): boolean => 'released' in one && one.released !== undefined;
+  const saysReleased = (one: Schedule | Hold): boolean => 'released' in one && one.released !== undefined;
   const added = after.flatMap((one): PolicyChange[] => {
     const former = before.find((other) => other.id === one.id);
     if (former === undefined) return [{ part, id: one.id, change: 'added' }];
     if (canonicalText(former as unknown as Json) === canonicalText(one as unknown as Json)) return [];
-    const change = isReleased(one) && !isReleased(former) ? 'released' : 'changed';
+    const change = saysReleased(one) && !saysReleased(former) ? 'released' : 'changed';
     return [{ part, id: one.id, change }];
   });
   const removed = before.filter((one) => !after.some((other) => other.id === one.id));
   return [...added, ...removed.map(({ id }): PolicyChange => ({ part, id, change: 'removed' }))];
-}
-
-/** @returns what policy must know of a record as of a position. @throws InputError when there is no such record */
-export async function recordFacts(
-  db: Database,
-  record: string,
-  size: number,
-  sources: readonly SourceSettings[],
-): Promise<RecordFacts> {
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(record)) {
-    throw new InputError(`${record} is no record id`, {
-      hint: 'Record ids are UUIDs; `muniment search` prints them.',
-    });
-  }
-  const { rows } = await sql<{
-    platform: string;
-    kind: ItemKind;
-    author_id: string | null;
-    author_handle: string | null;
-    title: string | null;
-    text: string | null;
-    tags: string[] | null;
-    languages: string[] | null;
-    created_at: string | null;
-    created_from: VouchedBy | null;
-    captured_at: string | null;
-  }>`
-    SELECT r.platform, r.kind, s.author_id, s.author_handle, s.title, s.text, s.tags, s.languages, s.created_at, s.created_from, s.captured_at
-    FROM records AS r JOIN snapshots AS s ON s.record_id = r.id
-    WHERE r.id = ${record} AND s.seq < ${size} ORDER BY s.version`.execute(db);
-  const first = rows[0];
-  const last = rows.at(-1);
-  if (first === undefined || last === undefined) {
-    throw new InputError(`the archive has no record ${record}`, {
-      hint: '`muniment search` prints the ids of records.',
-    });
-  }
-  if (first.captured_at === null)
-    throw new InputError(`record ${record} was destroyed`, { hint: 'Its destruction is in the ledger.' });
-  const named = await db
-    .selectFrom('record_sources')
-    .innerJoin('sources', 'sources.id', 'record_sources.source_id')
-    .select('sources.name')
-    .where('record_sources.record_id', '=', record)
-    .where('record_sources.seq', '<', size)
-    .orderBy('sources.name')
-    .execute();
-  const names = named.map((row) => row.name);
-  return {
-    id: record,
-    sources: names,
-    platform: first.platform,
-    kind: first.kind,
-    authorId: last.author_id,
-    authorHandle: last.author_handle,
-    texts: rows.map((row) => [row.title ?? '', row.text ?? ''].join(' ').trim()),
-    tags: last.tags ?? [],
-    languages: last.languages ?? [],
-    createdAt: first.created_at,
-    createdAtFrom: first.created_from ?? 'unknown',
-    firstCapturedAt: first.captured_at,
-    datesConfirmed: sources.some((source) => names.includes(source.id) && source.confirmDates !== null),
-  };
 }

@@ -17,6 +17,8 @@ export interface CheckedAgainst {
   readonly sources: readonly string[];
   readonly platforms: readonly string[];
   readonly hasFiscalYear: boolean;
+  /** Records that holds name and the archive does not have; none where it was not asked. */
+  readonly unknownRecords: readonly string[];
   /** In the archive's zone. */
   readonly today: Temporal.PlainDate;
 }
@@ -129,7 +131,7 @@ function checkSeries(schedule: Schedule, archive: CheckedAgainst, tell: Tell): v
   }
 }
 
-const RECORD_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+export const RECORD_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** A hold that covers less than counsel meant is the worst mistake of all. */
 function checkHold(hold: Hold, archive: CheckedAgainst, tell: Tell): void {
@@ -141,6 +143,13 @@ function checkHold(hold: Hold, archive: CheckedAgainst, tell: Tell): void {
         ['scope', 'records', n],
         `${record} is no record id`,
         '`muniment search` prints the ids of records.',
+      );
+    else if (archive.unknownRecords.includes(record))
+      tell(
+        'error',
+        ['scope', 'records', n],
+        `the archive has no record ${record}, so the hold covers nothing by it`,
+        'Correct the id, or take it out: `muniment search` prints the ids of records.',
       );
   }
   for (const [n, source] of (scope.sources ?? []).entries()) {
@@ -165,5 +174,12 @@ function checkHold(hold: Hold, archive: CheckedAgainst, tell: Tell): void {
       ['released', 'at'],
       'it is released before it was issued',
       'Correct issued.at or released.at.',
+    );
+  if (released !== undefined && isAfter(released.at, archive.today))
+    tell(
+      'error',
+      ['released', 'at'],
+      `${released.at} is in the future, and a release that has not happened lets nothing go`,
+      'Take `released` out until then, or correct the date.',
     );
 }

@@ -15,6 +15,8 @@ export interface RecordFacts {
   readonly kind: ItemKind;
   readonly authorId: string | null;
   readonly authorHandle: string | null;
+  /** Id, handle and display name of its author in every version. */
+  readonly authorNames: readonly string[];
   /** Title and text of every version. */
   readonly texts: readonly string[];
   readonly tags: readonly string[];
@@ -23,8 +25,8 @@ export interface RecordFacts {
   readonly createdAtFrom: VouchedBy;
   /** Our first proof that the item exists. */
   readonly firstCapturedAt: string;
-  /** A person vouches by name for the claimed dates of its source. */
-  readonly datesConfirmed: boolean;
+  /** What every version claims as its creation, and when it was captured. */
+  readonly dates: readonly { readonly createdAt: string | null; readonly capturedAt: string }[];
 }
 
 export interface Policy {
@@ -55,15 +57,27 @@ export interface CivilSettings {
   readonly fiscalYear: readonly FiscalYearRule[];
 }
 
+/** A person vouches by name, from a day on, for the claimed dates of a source. */
+export interface ConfirmedDates {
+  readonly source: string;
+  readonly by: string;
+  readonly on: string;
+}
+
+/** What decisions read beside schedules and holds. */
+export interface PolicySettings extends CivilSettings {
+  readonly confirmDates: readonly ConfirmedDates[];
+}
+
 export function decide(
   record: RecordFacts,
   policy: Policy,
   today: Temporal.PlainDate,
-  archive: CivilSettings,
+  archive: PolicySettings,
 ): Decision {
   const reasons: string[] = [];
   const holds = policy.holds.filter(
-    (hold) => hold.released === undefined && holdCovers(hold, record, archive.timezone),
+    (hold) => !isReleased(hold, today) && holdCovers(hold, record, archive.timezone),
   );
   const undated = {
     record: record.id,
@@ -92,7 +106,7 @@ export function decide(
     reasons.push('Its series is permanent.');
     return { ...classified, decision: holds.length > 0 ? 'held' : 'permanent', reasons };
   }
-  const trigger = triggerDate(record, archive.timezone, reasons);
+  const trigger = triggerDate(record, today, archive, reasons);
   const anchor = cutoffDate(trigger, series.cutoff, archive.fiscalYear);
   if (anchor === null) {
     reasons.push(
@@ -106,6 +120,17 @@ export function decide(
     };
   }
   const last = retainThrough(anchor, series.period);
+  if (last === null) {
+    reasons.push(
+      `${series.period} from ${anchor} does not end before the year 9999, so it is kept as if its series were permanent.`,
+    );
+    return {
+      ...classified,
+      triggerDate: trigger.toString(),
+      decision: holds.length > 0 ? 'held' : 'permanent',
+      reasons,
+    };
+  }
   const eligibleOn = last.add({ days: 1 });
   const dates = {
     triggerDate: trigger.toString(),
@@ -169,8 +194,21 @@ function isEffective(schedule: Schedule, today: Temporal.PlainDate): boolean {
   );
 }
 
+/** The web opened in 1991. What claims to be older carries no date of its own, a zero such as 1970, or a lie. */
+const FIRST_CREDIBLE_YEAR = 1991;
+const LAST_CREDIBLE_YEAR = 9998;
+
+function isCredible({ year }: Temporal.PlainDate): boolean {
+  return year >= FIRST_CREDIBLE_YEAR && year <= LAST_CREDIBLE_YEAR;
+}
+
 /** A date that a user claimed never starts a clock before our first proof, unless a person confirms it by name. */
-function triggerDate(record: RecordFacts, timezone: string, reasons: string[]): Temporal.PlainDate {
+function triggerDate(
+  record: RecordFacts,
+  today: Temporal.PlainDate,
+  { timezone, confirmDates }: PolicySettings,
+  reasons: string[],
+): Temporal.PlainDate {
   const captured = civil(record.firstCapturedAt, timezone) as Temporal.PlainDate;
   const created = record.createdAt === null ? null : civil(record.createdAt, timezone);
   if (created === null) {
@@ -179,14 +217,23 @@ function triggerDate(record: RecordFacts, timezone: string, reasons: string[]): 
     );
     return captured;
   }
-  if (
-    record.createdAtFrom === 'platform' ||
-    record.datesConfirmed ||
-    Temporal.PlainDate.compare(created, captured) > 0
-  ) {
+  if (!isCredible(created)) {
     reasons.push(
-      `It was created on ${created}${record.createdAtFrom === 'platform' ? ', as the platform says' : record.datesConfirmed ? ', a date that a person confirmed' : ''}.`,
+      `It claims to be of ${record.createdAt}, and only the years ${FIRST_CREDIBLE_YEAR} to ${LAST_CREDIBLE_YEAR} are credible, so the clock starts with the first capture, ${captured}.`,
     );
+    return captured;
+  }
+  const confirmed = confirmDates.find(
+    ({ source, on }) => record.sources.includes(source) && Temporal.PlainDate.compare(on, today) <= 0,
+  );
+  const isPlatforms = record.createdAtFrom === 'platform';
+  if (isPlatforms || confirmed !== undefined || Temporal.PlainDate.compare(created, captured) > 0) {
+    const vouched = isPlatforms
+      ? ', as the platform says'
+      : confirmed === undefined
+        ? ''
+        : `; ${confirmed.by} confirmed the dates of ${confirmed.source} on ${confirmed.on}`;
+    reasons.push(`It was created on ${created}${vouched}.`);
     return created;
   }
   reasons.push(
@@ -208,9 +255,27 @@ function overlaps(wanted: readonly string[] | undefined, had: readonly (string |
   return wanted === undefined || had.some((one) => one !== null && wanted.includes(one));
 }
 
+/**
+ * A text as it is compared: Unicode's NFKC_Casefold, as near as the language has it. Two spellings that people read as the same are the same:
+ * composed or not, full-width, ligatures, capitals, invisible characters, a line break for a space.
+ */
+function folded(text: string): string {
+  return text
+    .normalize('NFKC')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase()
+    .toUpperCase()
+    .normalize('NFKC')
+    .replace(/\s+/gu, ' ');
+}
+
 function saysAll(words: readonly string[] | undefined, texts: readonly string[]): boolean {
   if (words === undefined) return true;
-  return texts.some((text) => words.every((word) => text.toLowerCase().includes(word.toLowerCase())));
+  const wanted = words.map(folded);
+  return texts.some((text) => {
+    const said = folded(text);
+    return wanted.every((word) => said.includes(word));
+  });
 }
 
 function matches({ match }: Series, record: RecordFacts): boolean {
@@ -225,25 +290,34 @@ function matches({ match }: Series, record: RecordFacts): boolean {
   );
 }
 
-/** A hold covers by the claimed date or by our first capture, whichever lies in its range: too much rather than too little. */
-function holdCovers({ scope }: Hold, record: RecordFacts, timezone: string): boolean {
-  const dates = [record.createdAt, record.firstCapturedAt].flatMap((text) =>
-    text === null ? [] : [civil(text, timezone)],
-  );
-  const inRange =
-    (scope.from === undefined && scope.to === undefined) ||
-    dates.some(
-      (date) =>
-        date === null ||
-        ((scope.from === undefined || Temporal.PlainDate.compare(date, scope.from) >= 0) &&
-          (scope.to === undefined || Temporal.PlainDate.compare(date, scope.to) <= 0)),
-    );
+/** From the day of its release on; one that is dated later has not happened. */
+export function isReleased({ released }: Hold, today: Temporal.PlainDate): boolean {
+  return released !== undefined && Temporal.PlainDate.compare(released.at, today) <= 0;
+}
+
+/** Too much rather than too little: by any of its versions, as each was captured, whatever came after it. */
+export function holdCovers({ scope }: Hold, record: RecordFacts, timezone: string): boolean {
   return (
-    inRange &&
+    liesInRange(scope, record, timezone) &&
     overlaps(scope.sources, record.sources) &&
-    overlaps(scope.authors, [record.authorId, record.authorHandle]) &&
+    overlaps(scope.authors?.map(folded), record.authorNames.map(folded)) &&
     overlaps(scope.kinds, [record.kind]) &&
     overlaps(scope.records, [record.id]) &&
     saysAll(scope.text, record.texts)
   );
+}
+
+/** By what a version claims or when it was captured. One without a credible date was made on some day until we had it. */
+function liesInRange({ from, to }: Hold['scope'], record: RecordFacts, timezone: string): boolean {
+  if (from === undefined && to === undefined) return true;
+  const isIn = (date: Temporal.PlainDate): boolean =>
+    (from === undefined || Temporal.PlainDate.compare(date, from) >= 0) &&
+    (to === undefined || Temporal.PlainDate.compare(date, to) <= 0);
+  return record.dates.some(({ createdAt, capturedAt }) => {
+    const captured = civil(capturedAt, timezone);
+    const created = createdAt === null ? null : civil(createdAt, timezone);
+    if (captured === null || isIn(captured)) return true;
+    if (created !== null && isCredible(created)) return isIn(created);
+    return from === undefined || Temporal.PlainDate.compare(from, captured) <= 0;
+  });
 }

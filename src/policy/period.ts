@@ -44,10 +44,18 @@ function fiscalYearEnd(
   return next === undefined ? null : next.subtract({ days: 1 });
 }
 
-/** Adds the whole period to the anchor once. A day that the month lacks rolls forward: 29 Feb + 1 year is 1 Mar, never 28 Feb. */
-export function retainThrough(anchor: Temporal.PlainDate, period: string): Temporal.PlainDate {
+/** Dates of policy have years of four digits. */
+const LAST_YEAR = 9999;
+
+/**
+ * Adds the whole period to the anchor once. A day that the month lacks rolls forward: 29 Feb + 1 year is 1 Mar, never 28 Feb.
+ * @returns null when the period does not end before the last year
+ */
+export function retainThrough(anchor: Temporal.PlainDate, period: string): Temporal.PlainDate | null {
+  if (anchor.year >= LAST_YEAR) return null;
   const { years, months, weeks, days } = Temporal.Duration.from(period);
   const moved = anchor.add({ years, months });
   const rolled = moved.day === anchor.day ? moved : moved.with({ day: moved.daysInMonth }).add({ days: 1 });
-  return rolled.add({ weeks, days });
+  const last = rolled.add({ weeks, days });
+  return last.year >= LAST_YEAR ? null : last;
 }

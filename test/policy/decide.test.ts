@@ -2,11 +2,20 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decide, type RecordFacts } from '../../src/policy/decide.ts';
+import { decide, type PolicySettings, type RecordFacts } from '../../src/policy/decide.ts';
 import { cutoffDate, retainThrough } from '../../src/policy/period.ts';
 import { holdSchema, scheduleSchema } from '../../src/policy/schedule.ts';
 
-const ARCHIVE = { timezone: 'America/New_York', fiscalYear: [{ from: '2000-01-01', starts: '07-01' }] };
+const ARCHIVE: PolicySettings = {
+  timezone: 'America/New_York',
+  fiscalYear: [{ from: '2000-01-01', starts: '07-01' }],
+  confirmDates: [],
+};
+/** As if somebody had vouched for the dates of the records' source. */
+const CONFIRMED: PolicySettings = {
+  ...ARCHIVE,
+  confirmDates: [{ source: 'city', by: 'J. Officer', on: '2020-06-01' }],
+};
 
 const FACTS: RecordFacts = {
   id: '01890000-0000-7000-8000-000000000001',
@@ -15,13 +24,14 @@ const FACTS: RecordFacts = {
   kind: 'post',
   authorId: null,
   authorHandle: 'city.example',
+  authorNames: ['city.example'],
   texts: ['Main Street is closed'],
   tags: [],
   languages: ['en'],
   createdAt: '2020-03-01T12:00:00.000Z',
   createdAtFrom: 'platform',
   firstCapturedAt: '2020-03-01T12:10:00.000Z',
-  datesConfirmed: false,
+  dates: [{ createdAt: '2020-03-01T12:00:00.000Z', capturedAt: '2020-03-01T12:10:00.000Z' }],
 };
 
 function schedule(series: object = {}, rest: object = {}) {
@@ -50,13 +60,14 @@ function schedule(series: object = {}, rest: object = {}) {
   });
 }
 
-const hold = (scope: object) =>
+const hold = (scope: object, rest: object = {}) =>
   holdSchema.parse({
     id: 'h',
     matter: 'M',
     kind: 'litigation',
     scope,
     issued: { by: 'Counsel', at: '2026-01-01', reason: 'suit' },
+    ...rest,
   });
 const on = (date: string) => Temporal.PlainDate.from(date);
 const decided = (
@@ -64,7 +75,8 @@ const decided = (
   today: string,
   schedules = [schedule()],
   holds: ReturnType<typeof hold>[] = [],
-) => decide({ ...FACTS, ...facts }, { schedules, holds }, on(today), ARCHIVE);
+  settings = ARCHIVE,
+) => decide({ ...FACTS, ...facts }, { schedules, holds }, on(today), settings);
 
 test('a period is added once and a day that the month lacks rolls forward, never early', () => {
   for (const [anchor, period, last] of [
@@ -75,7 +87,7 @@ test('a period is added once and a day that the month lacks rolls forward, never
     ['2025-12-31', 'P90D', '2026-03-31'],
     ['2025-12-31', 'P2Y', '2027-12-31'],
   ] as const) {
-    assert.equal(retainThrough(on(anchor), period).toString(), last, `${anchor} + ${period}`);
+    assert.equal(retainThrough(on(anchor), period)?.toString(), last, `${anchor} + ${period}`);
   }
 });
 
@@ -116,10 +128,54 @@ test('23:30 on 31 December belongs to the old year where the agency is', () => {
 });
 
 test('a date that a user claims starts no clock before our first proof, unless a person confirms it', () => {
-  const backdated = { createdAt: '1990-01-01T00:00:00.000Z', createdAtFrom: 'user' } as const;
+  const backdated = { createdAt: '1995-01-01T00:00:00.000Z', createdAtFrom: 'user' } as const;
   assert.equal(decided(backdated, '2022-03-01').decision, 'retain');
   assert.equal(decided(backdated, '2022-03-01').triggerDate, '2020-03-01');
-  assert.equal(decided({ ...backdated, datesConfirmed: true }, '2022-03-01').decision, 'eligible');
+  const confirmed = decided(backdated, '2022-03-01', [schedule()], [], CONFIRMED);
+  assert.equal(confirmed.decision, 'eligible');
+  assert.match(confirmed.reasons.join(' '), /J\. Officer confirmed the dates of city on 2020-06-01/);
+  const elsewhere = decided({ ...backdated, sources: ['county'] }, '2022-03-01', [schedule()], [], CONFIRMED);
+  assert.equal(elsewhere.decision, 'retain');
+  const early = decided(backdated, '2020-05-31', [schedule()], [], CONFIRMED);
+  assert.equal(early.triggerDate, '2020-03-01', 'before the day of the confirmation');
+});
+
+test('a date that nobody can mean starts no clock, even where a person confirmed the dates of the source', () => {
+  for (const createdAt of [
+    '-000043-03-15T12:00:00Z',
+    '0000-01-01T00:00:00Z',
+    '1970-01-01T00:00:00Z',
+    '+010000-01-01T00:00:00Z',
+    '+275760-09-13T00:00:00Z',
+  ]) {
+    for (const createdAtFrom of ['user', 'platform'] as const) {
+      for (const cutoff of ['none', 'calendar-year-end', 'fiscal-year-end']) {
+        const facts = { createdAt, createdAtFrom };
+        const result = decided(facts, '2021-01-01', [schedule({ cutoff })], [], CONFIRMED);
+        assert.deepEqual([result.decision, result.triggerDate], ['retain', '2020-03-01'], createdAt);
+        assert.ok(
+          result.reasons.some((reason) => reason.includes('credible')),
+          createdAt,
+        );
+      }
+    }
+  }
+});
+
+test('what would be kept past the year 9999 is permanent: no period is too long to be decided by', () => {
+  for (const period of ['P9999Y', 'P9999Y99999M99999W999999D', 'P7979Y']) {
+    const result = decided({}, '9998-01-01', [schedule({ period })]);
+    assert.deepEqual(
+      [result.decision, result.triggerDate, result.retainThrough, result.eligibleOn],
+      ['permanent', '2020-03-01', null, null],
+      period,
+    );
+    assert.match(result.reasons.join(' '), /9999/);
+  }
+  const late = decided({ createdAt: '9998-12-31T12:00:00Z' }, '9998-12-31', [schedule({ period: 'P1D' })]);
+  assert.equal(late.decision, 'permanent');
+  assert.equal(retainThrough(on('+275760-09-13'), 'P1Y'), null);
+  assert.equal(decided({}, '2021-01-01', [schedule({ period: 'P7978Y' })]).retainThrough, '9998-03-01');
 });
 
 test('holds beat everything, and matching any version is enough', () => {
@@ -130,6 +186,61 @@ test('holds beat everything, and matching any version is enough', () => {
     'eligible',
   );
   assert.equal(decided({}, '2030-01-01', [schedule({ disposition: 'permanent' })]).decision, 'permanent');
+});
+
+test('a hold finds its author by id, handle or display name, in whatever spelling and in any version', () => {
+  const authorNames = ['did:plc:a', 'clerk.example', 'Ren\u00e9e O\u2019Hara', 'Former Name'];
+  const decisionOf = (author: string) =>
+    decided({ authorNames }, '2030-01-01', [schedule()], [hold({ authors: [author] })]).decision;
+  for (const author of ['did:plc:a', 'Clerk.Example', 'RENE\u0301E O\u2019HARA', 'former  name'])
+    assert.equal(decisionOf(author), 'held', author);
+  assert.equal(decisionOf('Former'), 'eligible');
+});
+
+test('a hold finds its words however they are written', () => {
+  for (const [asked, said] of [
+    ['Cafe\u0301', 'the caf\u00e9 on Main Street'],
+    ['caf\u00e9', 'THE CAFE\u0301'],
+    ['permit 42', '\uff30\uff25\uff32\uff2d\uff29\uff34 \uff14\uff12'],
+    ['office fire', 'o\ufb03ce \ufb01re'],
+    ['STRASSE', 'Stra\u00dfe gesperrt'],
+    ['\u039f\u0394\u039f\u03a3', '\u03bf\u03b4\u03cc\u03c2 \u03bf\u03b4\u03bf\u03c3'],
+    ['street', 'str\u00adeet'],
+    ['Main Street', 'main\nstreet'],
+    ['Main Street', 'Main\u00a0Street'],
+  ] as const) {
+    const texts = [said, 'edited away'];
+    const result = decided({ texts }, '2030-01-01', [schedule()], [hold({ text: [asked] })]);
+    assert.equal(result.decision, 'held', `${asked} in ${said}`);
+  }
+});
+
+test('a hold by dates covers what any version claims, when any was captured, and what may have been made then', () => {
+  const dates = [
+    { createdAt: '2020-03-01T12:00:00Z', capturedAt: '2020-03-01T12:10:00Z' },
+    { createdAt: '2022-02-02T12:00:00Z', capturedAt: '2024-05-05T12:00:00Z' },
+  ];
+  const undated = (createdAt: string | null) => [{ createdAt, capturedAt: '2024-05-05T12:00:00Z' }];
+  for (const [own, scope, decision] of [
+    [dates, { from: '2020-03-01', to: '2020-03-01' }, 'held'],
+    [dates, { from: '2024-05-01', to: '2024-05-31' }, 'held'],
+    [dates, { from: '2022-02-01', to: '2022-02-28' }, 'held'],
+    [dates, { from: '2023-01-01', to: '2023-12-31' }, 'eligible'],
+    [dates, { from: '2024-06-01' }, 'eligible'],
+    [undated(null), { from: '2019-01-01', to: '2019-12-31' }, 'held'],
+    [undated('0001-01-01T00:00:00Z'), { from: '2019-01-01', to: '2019-12-31' }, 'held'],
+    [undated('+275760-09-13T00:00:00Z'), { to: '2019-12-31' }, 'held'],
+    [undated(null), { from: '2025-01-01', to: '2025-12-31' }, 'eligible'],
+  ] as const) {
+    const result = decided({ dates: own }, '2030-01-01', [schedule()], [hold(scope)]);
+    assert.equal(result.decision, decision, JSON.stringify([own, scope]));
+  }
+});
+
+test('a hold holds until the day of its release', () => {
+  const released = hold({}, { released: { by: 'Counsel', at: '2031-01-01', reason: 'settled' } });
+  assert.equal(decided({}, '2030-12-31', [schedule()], [released]).decision, 'held');
+  assert.equal(decided({}, '2031-01-01', [schedule()], [released]).decision, 'eligible');
 });
 
 test('what is unadopted, not in effect, ambiguous or unclassified is retained, with the reason', () => {

@@ -3,13 +3,27 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
+import { sql } from 'kysely';
+import type { Json } from '../../../src/core/canonical.ts';
 import { FakePlatform } from '../../support/appview.ts';
 import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../../support/archive.ts';
 import { type Ended, muniment } from '../../support/command.ts';
+import { answering } from '../../support/replay.ts';
 
 const SCHEDULE = `id: example-local
 version: 2026-01
@@ -207,6 +221,13 @@ describe('policy check', () => {
     ['{ from: 2026-02-01, to: 2026-01-01 }', '', '4:32', /covers nothing/, /Correct/],
     ['{ source: [city] }', '', '4:10', /unknown key “source”/, /sources/],
     ['{ sources: [] }', '', '4:19', /empty/, /Fill/],
+    [
+      '{}\nreleased: { by: Counsel, at: 2999-01-01, reason: settled }',
+      '',
+      '5:30',
+      /in the future/,
+      /Take `released` out/,
+    ],
   ];
 
   test('every mistake in any schedule or hold is an error with its place and a way to mend it, and none hides another', async () => {
@@ -526,18 +547,146 @@ describe('policy apply, policy explain and hold list', () => {
     ]);
   });
 
-  test('while files differ or cannot be read, a record whose time has run is not eligible', async () => {
-    // A date that a person confirmed starts the clock long ago.
+  test('a hold is not emptied by another scope: apply names the records that it would let go, and wants a release', async () => {
+    const scoped = (scope: string): Promise<void> =>
+      writeFile(hold(), HOLD.replace('{ text: [street] }', scope).replace('smith-v-city', 'wide'));
+    const other = '01890000-0000-7000-8000-000000000001';
+    await scoped('{}');
+    assert.equal((await run('policy', 'apply')).code, 0);
+    const before = await size();
+    await scoped(`{ records: ["${other}"] }`);
+    const unknown = await muniment(['--home', made.home, 'policy', 'apply']);
+    assert.equal(unknown.code, 2);
+    assert.match(unknown.stderr, new RegExp(`smith.yaml:4:20: the archive has no record ${other}`));
+    for (const scope of ['{ text: [tunnel] }', '{ from: 2999-01-01 }', '{ sources: [county] }']) {
+      await scoped(scope);
+      const refused = await muniment(['--home', made.home, 'policy', 'apply']);
+      assert.equal(refused.code, 4, `${scope} ${refused.stderr}`);
+      assert.match(refused.stderr, new RegExp(`hold wide would no longer cover 1 record.*${record}`));
+      assert.match(refused.stderr, /released:.*id of its own/);
+      assert.equal(json<Explained>(await run('policy', 'explain', record)).decision, 'held');
+    }
+    assert.equal(await size(), before);
+    await scoped('{ text: [street], sources: [city] }');
+    assert.equal((await run('policy', 'apply')).code, 0, 'it covers what it covered');
+    // The post is of that day in New York, and of the day after on Kiritimati.
+    await scoped('{ from: 2019-03-01, to: 2019-03-01 }');
+    assert.equal((await run('policy', 'apply')).code, 0);
+    const settings = join(made.home, 'muniment.yaml');
+    const text = await readFile(settings, 'utf8');
+    await writeFile(settings, text.replace('America/New_York', 'Pacific/Kiritimati'));
+    const moved = await run('policy', 'apply');
+    await writeFile(settings, text);
+    assert.equal(moved.code, 4, 'a zone, too, moves the dates of a scope');
+    const narrow = join(made.home, 'policies', 'holds', 'narrow.yaml');
+    await writeFile(
+      narrow,
+      HOLD.replace('{ text: [street] }', '{ text: [tunnel] }').replace('smith-v-city', 'narrow'),
+    );
+    await appendFile(hold(), 'released: { by: Counsel, at: 2026-10-30, reason: too wide }\n');
+    assert.deepEqual(json<{ changes: object[] }>(await run('policy', 'apply')).changes, [
+      { part: 'hold', id: 'narrow', change: 'added' },
+      { part: 'hold', id: 'wide', change: 'released' },
+    ]);
+    assert.equal((await explain()).decision, 'retain');
+    await appendFile(narrow, 'released: { by: Counsel, at: 2026-10-30, reason: settled }\n');
+    assert.equal((await run('policy', 'apply')).code, 0);
+    await Promise.all([rm(hold()), rm(narrow)]);
+    assert.equal((await run('policy', 'apply')).code, 0);
+  });
+
+  test('a hold on a person covers what a feed names only by name, and an edit that takes name and words away frees nothing', async (t) => {
+    let author = 'Ren\u00e9e Doe';
+    let title = 'The caf\u00e9 on Main is closed';
+    const server = await answering(t, (_, response) => {
+      response.writeHead(200, { 'content-type': 'application/atom+xml' }).end(
+        `<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:f</id><title>News</title><updated>2019-03-01T12:00:00Z</updated>
+          <entry><id>urn:f:1</id><title>${title}</title><updated>2019-03-01T12:00:00Z</updated><author><name>${author}</name></author>
+          <content>words</content></entry></feed>`,
+      );
+    });
     const settings = join(made.home, 'muniment.yaml');
     const text = await readFile(settings, 'utf8');
     await writeFile(
       settings,
-      text.replace(
-        'platform: bluesky',
-        'platform: bluesky\n    confirmDates: { by: J. Officer, on: 2026-11-01 }',
-      ),
+      text.replace(/^sources:\n/m, `sources:\n  - { id: news, platform: feed, url: "${server.origin}/" }\n`),
     );
+    const collected = async () =>
+      json<{ runs: { captured: number; changed: number }[] }>(await run('collect', 'news')).runs[0];
+    assert.equal((await collected())?.captured, 1);
+    author = 'The press office';
+    title = 'Nothing to see';
+    assert.equal((await collected())?.changed, 1);
+    const { records } = json<{ records: { id: string }[] }>(await run('search', '--source', 'news'));
+    for (const scope of ['authors: ["RENE\u0301E DOE"]', 'text: ["cafe\u0301"]']) {
+      await writeFile(
+        hold(),
+        HOLD.replace('text: [street]', scope).replace('smith-v-city', scope.slice(0, 4)),
+      );
+      assert.equal((await run('policy', 'apply')).code, 0);
+      const decision = json<Explained>(await run('policy', 'explain', records[0]?.id ?? ''));
+      assert.equal(decision.decision, 'held', scope);
+      await appendFile(hold(), 'released: { by: Counsel, at: 2026-10-30, reason: settled }\n');
+      assert.equal((await run('policy', 'apply')).code, 0);
+    }
+    await rm(hold());
+    await run('policy', 'apply');
+    await writeFile(settings, text);
+  });
+
+  test('a post that claims the last date of all is explained, and does not keep a bundle from being made', async () => {
+    platform.post('2', 'Posted at the end of time', { createdAt: '+275760-09-13T00:00:00Z' });
+    await collectCity(made.archive);
+    const { rows } = await sql<{ id: string }>`
+      SELECT record_id AS id FROM snapshots WHERE created_at LIKE '+275760%'`.execute(
+      made.archive.database.db,
+    );
+    const decision = json<Explained>(await run('policy', 'explain', rows[0]?.id ?? ''));
+    assert.equal(decision.decision, 'retain');
+    assert.match(decision.retainThrough ?? '', /^2\d{3}-12-31$/);
+    assert.match(decision.reasons.join(' '), /\+275760-09-13.*credible/);
+    const bundle = await run('export', '--source', 'city', '--out', join(made.home, 'end of time.zip'));
+    assert.equal(bundle.code, 0, bundle.stderr);
+    assert.equal(json<{ records: number }>(bundle).records, 2);
+  });
+
+  test('while files differ or cannot be read, a record whose time has run is not eligible', async () => {
+    // A date that a person confirmed starts the clock long ago.
+    const settings = join(made.home, 'muniment.yaml');
+    const text = await readFile(settings, 'utf8');
+    const confirming = text.replace(
+      'platform: bluesky',
+      'platform: bluesky\n    confirmDates: { by: J. Officer, on: 2026-11-01 }',
+    );
+    const asOf = await size();
+    const exported = async (name: string): Promise<string> => {
+      const ended = await run(
+        'export',
+        '--at',
+        String(asOf),
+        '--source',
+        'city',
+        '--out',
+        join(made.home, name),
+      );
+      return json<{ sha256: string }>(ended).sha256;
+    };
+    const bundle = await exported('before.zip');
+    await writeFile(settings, confirming);
+    const unsaid = await explain();
+    assert.equal(unsaid.decision, 'retain', 'what stands in muniment.yaml alone confirms nothing');
+    assert.match(
+      unsaid.reasons.join('\n'),
+      /until `muniment policy apply`: confirmDates.*muniment\.yaml differ/,
+    );
+    assert.deepEqual(json<{ changes: object[] }>(await run('policy', 'apply')).changes, [
+      { part: 'settings', id: 'confirmDates', change: 'changed' },
+    ]);
     assert.equal((await explain()).decision, 'eligible');
+    assert.equal(await exported('after.zip'), bundle, 'an export as of before reads what was in force then');
+    await writeFile(settings, text);
+    assert.equal((await explain()).decision, 'retain', 'a confirmation that was taken back lets nothing go');
+    await writeFile(settings, confirming);
     await writeFile(hold(), HOLD);
     assert.equal((await explain()).decision, 'retain');
     await rm(hold());
@@ -547,6 +696,31 @@ describe('policy apply, policy explain and hold list', () => {
     assert.match(unreadable.reasons.join('\n'), /smith\.yaml.*no regular file/);
     assert.equal(json<{ unapplied: boolean }>(await run('hold', 'list')).unapplied, true);
     await rm(hold(), { recursive: true });
+    assert.equal((await explain()).decision, 'eligible');
+    await writeFile(settings, text);
+  });
+
+  test('under a policy that was applied before settings were entered with it, nothing goes until it is applied again', async () => {
+    const { database, ledger, account } = made.archive;
+    const { rows } = await sql<{ body: string }>`
+      SELECT convert_from(body, 'UTF8') AS body FROM entry_bodies WHERE kind = 'policy.schedules' ORDER BY seq DESC LIMIT 1`.execute(
+      database.db,
+    );
+    const { files } = JSON.parse(rows[0]?.body ?? '') as { files: Json };
+    await ledger.write(account.id, async (batch) => {
+      batch.addWithBody({ type: 'policy.applied' }, 'policy.schedules', { files });
+    });
+    const settings = join(made.home, 'muniment.yaml');
+    const text = await readFile(settings, 'utf8');
+    await writeFile(
+      settings,
+      text.replace(
+        'platform: bluesky',
+        'platform: bluesky\n    confirmDates: { by: J. Officer, on: 2026-11-01 }',
+      ),
+    );
+    assert.equal((await explain()).decision, 'retain');
+    assert.equal((await run('policy', 'apply')).code, 0);
     assert.equal((await explain()).decision, 'eligible');
     await writeFile(settings, text);
   });
