@@ -1,6 +1,7 @@
-// Builds the documents that capture stores: snapshot documents and observation documents (FORMAT.md, sections 5 and 6).
+// Builds the documents that capture stores: snapshot documents and observation documents (FORMAT.md, sections 5 and 6). What a
+// platform wrote is made well-formed for them; the slice keeps what it sent.
 
-import { canonicalBytes, type Json } from '../core/canonical.ts';
+import { canonicalBytes, type Json, wellFormed } from '../core/canonical.ts';
 import type { Identity } from '../core/vocabulary.ts';
 import type { MediaEntry, ObservationDocument, SnapshotDocument } from '../ledger/documents.ts';
 import type { Exchange, Sighting } from '../sources/collector.ts';
@@ -22,18 +23,6 @@ export function identityFault(identity: Identity): string | null {
   if (Buffer.byteLength(joined) > IDENTITY_LIMIT)
     return `the item's id is longer than ${IDENTITY_LIMIT} bytes`;
   return null;
-}
-
-/** Lone surrogates have no UTF-8: they become U+FFFD in the document; the slice keeps what the platform sent. */
-export function wellFormed<T extends Json>(value: T): T {
-  if (typeof value === 'string') return value.toWellFormed() as T;
-  if (Array.isArray(value)) return value.map((element: Json) => wellFormed(element)) as unknown as T;
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(
-      Object.entries(value).map(([key, member]) => [key.toWellFormed(), wellFormed(member as Json)]),
-    ) as unknown as T;
-  }
-  return value;
 }
 
 /** @returns SHA-256 input that decides whether content changed */

@@ -3,7 +3,7 @@
 
 import { rm } from 'node:fs/promises';
 import { DetectError, MalformedError, ParseError } from 'feedsmith';
-import { canonicalText, type Json } from '../core/canonical.ts';
+import { canonicalText, type Json, wellFormed } from '../core/canonical.ts';
 import type { FeedSettings } from '../core/settings.ts';
 import { jsonOf, quarantined, UnreadableAnswerError } from './answer.ts';
 import { CollectError } from './collect-error.ts';
@@ -250,10 +250,6 @@ function readItems(
     });
   }
   return { sightings, rejected };
-}
-
-function wellFormed(comparison: Json): Json {
-  return JSON.parse(JSON.stringify(comparison).toWellFormed()) as Json;
 }
 
 /** @returns the item, or why there is none */
