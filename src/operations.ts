@@ -148,7 +148,7 @@ export async function serve(
             await archive.checkpoint();
             runs[outcome.status] += 1;
             say(
-              `${source.id}: ${outcome.status}, ${outcome.captured} captured, ${outcome.changed} changed, ${outcome.missing} missing`,
+              `${source.id}: ${outcome.status}, ${outcome.captured} captured, ${outcome.changed} changed, ${outcome.missing} missing, ${outcome.rejected} rejected`,
             );
           })
           .catch((error: unknown) => {

@@ -2,27 +2,12 @@
 // platform wrote is made well-formed for them; the slice keeps what it sent.
 
 import { canonicalBytes, type Json, wellFormed } from '../core/canonical.ts';
-import type { Identity } from '../core/vocabulary.ts';
 import type { MediaEntry, ObservationDocument, SnapshotDocument } from '../ledger/documents.ts';
 import type { Exchange, Sighting } from '../sources/collector.ts';
 
 export interface SourceName {
   readonly id: string;
   readonly name: string;
-}
-
-/** The bound on an identity: an index entry of the database holds no more. In UTF-8 bytes, namespace and id together. */
-const IDENTITY_LIMIT = 2000;
-
-/** @returns why this identity cannot be kept, or null when it can */
-export function identityFault(identity: Identity): string | null {
-  const joined = identity.namespace + identity.platformId;
-  if (identity.platformId === '') return 'the item has no id';
-  if (joined.includes('\u0000')) return "the item's id holds U+0000";
-  if (!joined.isWellFormed()) return "the item's id is not valid Unicode";
-  if (Buffer.byteLength(joined) > IDENTITY_LIMIT)
-    return `the item's id is longer than ${IDENTITY_LIMIT} bytes`;
-  return null;
 }
 
 /** @returns SHA-256 input that decides whether content changed */

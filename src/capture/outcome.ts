@@ -14,6 +14,8 @@ export interface RunOutcome {
   readonly missing: number;
   readonly restored: number;
   readonly media: number;
+  /** What could not be read as an item, and was put aside. */
+  readonly rejected: number;
   readonly errors: { code: string; message: string }[];
 }
 
@@ -34,12 +36,11 @@ export function outcomeOf(
   counts: RunCounts,
   errors: readonly RunError[],
 ): RunOutcome {
-  const { rejected: _, ...shown } = counts;
   return {
     source,
     run,
     status,
-    ...shown,
+    ...counts,
     errors: errors.map(({ code, message }) => ({ code, message })),
   };
 }

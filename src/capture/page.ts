@@ -3,9 +3,10 @@
 
 import { sql } from 'kysely';
 import { canonicalText } from '../core/canonical.ts';
+import { identityFault } from '../core/vocabulary.ts';
 import type { Batch } from '../ledger/append.ts';
 import type { Rejected, Sighting } from '../sources/collector.ts';
-import { comparisonBytes, identityFault } from './documents.ts';
+import { comparisonBytes } from './documents.ts';
 import { identityKey, type KnownItem, knownItems } from './known.ts';
 import { contentDigest } from './payloads.ts';
 import { type Prepared, prepare, prepareRestoration, type Restoration } from './prepare.ts';

@@ -29,6 +29,7 @@ import {
   known,
   noteExchange,
   noteProblem,
+  noteRejected,
   type RunCounts,
   type RunError,
   type RunProgress,
@@ -118,12 +119,14 @@ async function runLocked(
         if (options.signal.aborted) break;
       }
       await pages.entered();
-      if (end?.coverage === 'all' && run.errors.length === 0) await lookUpUnseen(context, run);
+      if (end?.coverage === 'all' && run.errors.length + run.quarantined.length === 0)
+        await lookUpUnseen(context, run);
     } catch (error) {
       // First what is under way: it must not go on after the run has ended, whatever ended it.
       await pages.entered();
       noteProblem(run, problemOf(error, options.signal));
     }
+    noteRejected(run);
     if (options.signal.aborted && !run.errors.some((e) => e.code === 'interrupted'))
       noteProblem(run, interrupted());
     const ended = end !== null && !options.signal.aborted;

@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import type { Archive } from '../../src/context.ts';
 import type { FeedSettings } from '../../src/core/settings.ts';
 import { collect, collectAll } from '../../src/operations.ts';
+import { archiveStatus } from '../../src/status.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
 import { type Answering, answering, never } from '../support/replay.ts';
@@ -79,4 +80,51 @@ test('a defect in the run of one source keeps no other source from running, and 
     ],
   );
   assert.equal(defects.length, 1);
+});
+
+const rss = (items: string): string =>
+  `<rss version="2.0"><channel><title>t</title><link>https://example.org</link><description>d</description>${items}</channel></rss>`;
+
+test('what is no item at all is put aside, and the run says so and is not complete', async (t) => {
+  const { archive, run } = await archiveOf(t, (_, response) => {
+    response.end(rss('<item><guid>1</guid><title>A</title></item><item></item><item></item>'));
+  });
+  const { status, captured, rejected, errors } = await run();
+  assert.deepEqual([status, captured, rejected], ['partial', 1, 2]);
+  assert.deepEqual(
+    errors.map((error) => error.code),
+    ['rejected'],
+  );
+  assert.match(errors[0]?.message ?? '', /^2 times.*cannot be read.*quarantine/);
+  const settings = { ...archive.settings, sources: [feedSource('https://example.org')] };
+  const [news] = (await archiveStatus({ ...archive, settings })).sources;
+  assert.deepEqual([news?.status, news?.rejected], ['partial', 2]);
+});
+
+test('every item is kept that shares its id with another, has no name, or has an id that no index holds', async (t) => {
+  const long = 'x'.repeat(300_000);
+  const alike = (title: string): string => `<item><guid>same</guid><title>${title}</title></item>`;
+  const others = `<item><description>Only words</description></item><item><guid>${long}</guid><title>L</title></item>`;
+  let items = alike('A') + alike('B') + alike('C') + others;
+  const { archive, run } = await archiveOf(t, (_, response) => void response.end(rss(items)));
+  const first = await run();
+  assert.deepEqual([first.status, first.captured, first.rejected], ['complete', 5, 0]);
+  const second = await run();
+  assert.deepEqual([second.status, second.seen, second.captured, second.changed], ['complete', 5, 0, 0]);
+
+  items = alike('C') + others;
+  const third = await run();
+  assert.deepEqual(
+    [third.seen, third.captured, third.changed],
+    [3, 0, 0],
+    'one left alone keeps its identity and is no edit of the others',
+  );
+  items = alike('A') + others;
+  assert.equal((await run()).changed, 0);
+  const shown = await shownIn(archive);
+  assert.deepEqual(
+    shown.map((one) => one.title ?? one.text),
+    ['A', 'B', 'C', 'Only words', 'L'],
+  );
+  assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
 });

@@ -188,17 +188,25 @@ for (const [title, body, message] of [
   });
 }
 
-test('an item without any name is put aside, and two items under one id are not taken for versions of each other', async (t) => {
+test('items that share an id are told apart, the same item twice is one, and an item that says nothing is put aside', async (t) => {
   const { run } = await feedAt(
     t,
     sending(
       rss(
-        '<item><guid>1</guid><title>A</title></item><item><guid>1</guid><title>B</title></item><item><guid>1</guid><title>A</title></item><item><description>x</description></item>',
+        '<item><guid>1</guid><title>A</title></item><item><guid>1</guid><title>B</title></item><item><guid>1</guid><title>A</title></item><item><description>x</description></item><item></item>',
       ),
     ),
   );
   const { sightings, rejected } = await run();
-  assert.deepEqual([sightings.map((one) => one.item.title), rejected.length], [['A'], 2]);
+  assert.deepEqual(
+    [sightings.map((one) => one.item.title ?? one.item.text), rejected.length],
+    [['A', 'B', 'x'], 1],
+  );
+  const [a, b, words] = sightings.map((one) => one.identity.platformId);
+  assert.match(a ?? '', /^1 sha256:[0-9a-f]{64}$/);
+  assert.match(b ?? '', /^1 sha256:[0-9a-f]{64}$/);
+  assert.match(words ?? '', /^sha256:[0-9a-f]{64}$/);
+  assert.notEqual(a, b);
 });
 
 test('a feed that is gone or forbidden says so, and a look-up in a feed is always unknown', async (t) => {

@@ -88,7 +88,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
           : runs
               .map(
                 (run) =>
-                  `${run.source}: ${run.status}. ${run.seen} seen, ${run.captured} captured, ${run.changed} changed, ${run.missing} missing, ${run.restored} restored, ${run.media} media.${run.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('')}`,
+                  `${run.source}: ${run.status}. ${run.seen} seen, ${run.captured} captured, ${run.changed} changed, ${run.missing} missing, ${run.restored} restored, ${run.media} media, ${run.rejected} rejected.${run.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('')}`,
               )
               .join('\n'),
       );

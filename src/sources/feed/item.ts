@@ -7,7 +7,7 @@ import type { Item, MediaReference } from '../collector.ts';
 import { plainText } from './plain-text.ts';
 
 export interface FeedItem {
-  /** guid or id; else the link; else `sha256:` of title and date, so that even a nameless item keeps its identity. */
+  /** guid or id; else the link; else `sha256:` of title and date; else of what is written: an item without a name keeps its identity. */
   readonly id: string;
   readonly item: Item;
   readonly comparison: Json;
@@ -118,8 +118,8 @@ export function readJsonItem(value: unknown, base: string): FeedItem | null {
 
 function feedItem(parts: Parts, base: string): FeedItem | null {
   const link = webAddress(parts.link, base);
-  const id = parts.id || link || nameless(parts);
-  if (id === null) return null;
+  const id = (parts.id || link || nameless(parts))?.toWellFormed();
+  if (id === undefined) return null;
   const createdAt = momentOf(parts.date);
   const media = parts.enclosures.flatMap(({ url, type, title }): MediaReference[] => {
     const address = webAddress(url, base);
@@ -165,9 +165,11 @@ function given(values: readonly (string | null | undefined)[]): string[] {
   return values.filter((value): value is string => value !== undefined && value !== null && value !== '');
 }
 
-function nameless({ title, date }: Parts): string | null {
-  if (!title && !date) return null;
-  return `sha256:${sha256Hex(`${title ?? ''}\n${date ?? ''}`)}`;
+/** @returns null when nothing is written in it */
+function nameless({ title, date, content, enclosures }: Parts): string | null {
+  if (title || date) return `sha256:${sha256Hex(`${title ?? ''}\n${date ?? ''}`)}`;
+  const written = given([content, ...enclosures.map((one) => one.url)]);
+  return written.length === 0 ? null : `sha256:${sha256Hex(JSON.stringify(written))}`;
 }
 
 /** @returns an absolute http(s) address, or null */
