@@ -98,8 +98,14 @@ async function runLocked(
     const interruptedBefore = await noteBegun(context, run, startedAt);
     const state = await context.database.db
       .selectFrom('source_states')
-      .select('state')
+      .select(['state', 'run_id'])
       .where('source_id', '=', source.id)
+      .executeTakeFirst();
+    const latest = await context.database.db
+      .selectFrom('capture_runs')
+      .select('id')
+      .where('source_id', '=', source.id)
+      .orderBy('seq', 'desc')
       .executeTakeFirst();
     const reported: Record<string, number> = {};
     let end: Extract<CollectorEvent, { type: 'end' }> | null = null;
@@ -107,6 +113,7 @@ async function runLocked(
     try {
       for await (const event of collector.collect({
         state: (state?.state ?? null) as Json,
+        isLatest: interruptedBefore === null && latest?.id === state?.run_id,
         signal: options.signal,
       })) {
         if (event.type === 'page') {

@@ -147,6 +147,11 @@ export interface FetchedMedia {
 export interface CollectOptions {
   /** What the last completed run left in its `end` event, or null on the first run. */
   readonly state: Json;
+  /**
+   * Whether no other run came after the one that left `state`. Else newer content may have been captured since, and the platform
+   * must not be asked only for what changed since then: if it went back, it would truly say that nothing did.
+   */
+  readonly isLatest: boolean;
   readonly signal: AbortSignal;
 }
 

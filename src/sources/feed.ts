@@ -48,9 +48,9 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
     throw new CollectError('http-status', `${namespace} answered ${status}`, namespace);
   }
 
-  async function* collect({ state, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
+  async function* collect({ state, isLatest, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
     const before = stateOf(state, namespace);
-    const answer = await ask(signal, conditions(before));
+    const answer = await ask(signal, isLatest ? conditions(before) : {});
     if (answer.status === 304) {
       yield { type: 'page', exchange: answer.exchange, sightings: [], rejected: [] };
       yield { type: 'end', coverage: 'unchanged', state };

@@ -128,3 +128,28 @@ test('every item is kept that shares its id with another, has no name, or has an
   );
   assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
 });
+
+test('an edit that is taken back after a partial run is seen, though the platform truly says that nothing changed since the last complete one', async (t) => {
+  const before = rss('<item><guid>1</guid><title>A</title></item>');
+  const edited = rss(
+    '<item><guid>1</guid><title>B</title><enclosure url="/gone.png" type="image/png" length="9"/></item>',
+  );
+  let body = before;
+  const { archive, run } = await archiveOf(t, (request, response, { pathname }) => {
+    const etag = body === before ? '"a"' : '"b"';
+    if (pathname !== '/news') response.writeHead(404).end();
+    else if (request.headers['if-none-match'] === etag) response.writeHead(304).end();
+    else response.writeHead(200, { etag }).end(body);
+  });
+  assert.equal((await run()).status, 'complete');
+  assert.deepEqual((await run()).seen, 0, 'nothing changed, and nothing was sent');
+  body = edited;
+  assert.deepEqual(await run().then(({ status, changed }) => [status, changed]), ['partial', 1]);
+  body = before;
+  assert.deepEqual(await run().then(({ status, changed }) => [status, changed]), ['complete', 1]);
+  assert.deepEqual(
+    (await shownIn(archive)).map((one) => one.title),
+    ['A', 'B', 'A'],
+  );
+  assert.equal((await run()).seen, 0, 'the complete run is the one to ask from again');
+});

@@ -18,7 +18,8 @@ async function feedAt(t: TestContext, answer: Answering) {
   t.after(() => collector[Symbol.asyncDispose]());
   const run = async (state: Json = null) => {
     const events: CollectorEvent[] = [];
-    for await (const event of collector.collect({ state, signal: never() })) events.push(event);
+    for await (const event of collector.collect({ state, isLatest: true, signal: never() }))
+      events.push(event);
     const pages = events.filter((event) => event.type === 'page');
     return {
       events,
@@ -178,7 +179,8 @@ for (const [title, body, message] of [
     const { collector } = await feedAt(t, sending(body));
     const events: CollectorEvent[] = [];
     const reading = async (): Promise<void> => {
-      for await (const event of collector.collect({ state: null, signal: never() })) events.push(event);
+      for await (const event of collector.collect({ state: null, isLatest: false, signal: never() }))
+        events.push(event);
     };
     await assert.rejects(reading(), rejectsWith('not-the-expected-format', message));
     const kept = events.flatMap((event) =>
