@@ -28,7 +28,8 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
   async function ask(signal: AbortSignal, headers: Record<string, string>): Promise<Answer> {
     const answer = await http.get(settings.url, { signal, accept: ACCEPT, headers });
     const { status } = answer;
-    if (status === 200 || status === 304) return answer;
+    // “Not modified” answers a condition; from a server that was given none it says nothing of the feed.
+    if (status === 200 || (status === 304 && Object.keys(headers).length > 0)) return answer;
     if (status === 404 || status === 410) {
       throw new CollectError(
         'account-not-found',

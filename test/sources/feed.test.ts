@@ -144,6 +144,12 @@ test('a feed that has not changed is not read again', async (t) => {
   );
 });
 
+test('“not modified” from a server that was given no condition is an error, not an unchanged feed', async (t) => {
+  const { run, collector } = await feedAt(t, (_, response) => void response.writeHead(304).end());
+  await assert.rejects(run(), rejectsWith('http-status', /304/));
+  await assert.rejects(collector.check(never()), rejectsWith('http-status', /304/));
+});
+
 test('a feed in another encoding is read, kept in UTF-8, and said to be so', async (t) => {
   const body = Buffer.from(
     rss(
