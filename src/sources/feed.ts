@@ -10,7 +10,7 @@ import { type Identity, identityFault } from '../core/vocabulary.ts';
 import { jsonOf, quarantined, UnreadableAnswerError } from './answer.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Rejected, Sighting } from './collector.ts';
-import { withoutSecrets } from './evidence.ts';
+import { hasSecretParameter, withoutSecrets } from './evidence.ts';
 import { cutFeed, decodeXml, UnreadableFeedError } from './feed/cut.ts';
 import { type FeedItem, readAtomEntry, readJsonItem, readRssItem } from './feed/item.ts';
 import { type Answer, Http, type HttpDependencies } from './http.ts';
@@ -23,7 +23,9 @@ const ACCEPT =
 /** @param settings only the exact origin of `url` may be private; enclosures elsewhere must be on the public internet */
 export function openFeedCollector(settings: FeedSettings, dependencies: HttpDependencies): Collector {
   const http = new Http([settings.url], dependencies);
-  const namespace = withoutSecrets(settings.url);
+  const shown = withoutSecrets(settings.url);
+  // Two such addresses may be two feeds, and one such address must stay one feed when its token is rotated: the source says which it is.
+  const namespace = hasSecretParameter(settings.url) ? `${shown}#${settings.id}` : shown;
 
   async function ask(signal: AbortSignal, headers: Record<string, string>): Promise<Answer> {
     const answer = await http.get(settings.url, { signal, accept: ACCEPT, headers });
@@ -33,20 +35,17 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
     if (status === 404 || status === 410) {
       throw new CollectError(
         'account-not-found',
-        `${namespace} answered ${status}: there is no such feed`,
-        namespace,
+        `${shown} answered ${status}: there is no such feed`,
+        shown,
         { hint: 'Check the address in the settings.' },
       );
     }
     if (status === 401 || status === 403) {
-      throw new CollectError(
-        'access-lost',
-        `${namespace} answered ${status}: the feed may not be read`,
-        namespace,
-        { hint: 'Ask its owner for access.' },
-      );
+      throw new CollectError('access-lost', `${shown} answered ${status}: the feed may not be read`, shown, {
+        hint: 'Ask its owner for access.',
+      });
     }
-    throw new CollectError('http-status', `${namespace} answered ${status}`, namespace);
+    throw new CollectError('http-status', `${shown} answered ${status}`, shown);
   }
 
   async function* collect({ state, isLatest, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
@@ -88,12 +87,12 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
       const answer = await ask(signal, {});
       const page = readFeed(answer, namespace, new Set());
       const findings = [
-        `${namespace} is a feed in ${page.format} with ${page.sightings.length} item${page.sightings.length === 1 ? '' : 's'}`,
+        `${shown} is a feed in ${page.format} with ${page.sightings.length} item${page.sightings.length === 1 ? '' : 's'}`,
       ];
       if (page.rejected.length > 0)
         findings.push(`${page.rejected.length} of its items cannot be read: ${page.rejected[0]?.reason}`);
       if (page.encoding !== 'utf-8') findings.push(`it comes in ${page.encoding}; items are kept in utf-8`);
-      return { account: namespace, findings };
+      return { account: shown, findings };
     },
     async *lookUp(identities) {
       for (const identity of identities) {

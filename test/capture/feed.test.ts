@@ -153,3 +153,23 @@ test('an edit that is taken back after a partial run is seen, though the platfor
   );
   assert.equal((await run()).seen, 0, 'the complete run is the one to ask from again');
 });
+
+test('two feeds whose addresses differ in a secret only are kept apart, and a rotated token keeps the records', async (t) => {
+  const { archive, run } = await archiveOf(t, (_, response, { searchParams }) => {
+    const which = searchParams.get('key')?.split('-')[0];
+    response.end(rss(`<item><guid>1</guid><title>${which}</title></item>`));
+  });
+  const counts = ({ captured, changed }: Awaited<ReturnType<typeof run>>) => [captured, changed];
+  assert.deepEqual(counts(await run('/k?key=one', 'first')), [1, 0]);
+  assert.deepEqual(counts(await run('/k?key=two', 'second')), [1, 0]);
+  assert.deepEqual(counts(await run('/k?key=one-rotated', 'first')), [0, 0]);
+  assert.deepEqual(
+    (await shownIn(archive)).map((one) => [one.version, one.title]),
+    [
+      [1, 'one'],
+      [1, 'two'],
+    ],
+  );
+  const identities = await archive.database.db.selectFrom('record_identities').select('namespace').execute();
+  assert.ok(identities.every(({ namespace }) => /\?key=removed#(first|second)$/.test(namespace ?? '')));
+});
