@@ -71,6 +71,8 @@ export interface Sighting {
   readonly item: Item;
   /** What decides whether content changed, under the collector's comparison rule. Counters never stand in it. */
   readonly comparison: Json;
+  /** The same under the rule before it: by it, records that an older version captured go on without false changes or missed ones. */
+  readonly former?: { readonly rule: string; readonly comparison: Json };
   /** Changing counters (likes, reposts, replies): observations, kept in the run report. */
   readonly observations: Readonly<Record<string, number>>;
   readonly media: readonly MediaReference[];

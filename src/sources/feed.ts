@@ -81,7 +81,7 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
   return {
     platform: PLATFORM,
     collectorVersion: 'feed/1',
-    comparisonRule: 'feed-content/1',
+    comparisonRule: 'feed-content/2',
     collect,
     async check(signal) {
       const answer = await ask(signal, {});
@@ -259,7 +259,7 @@ function readItems(
   const shared = [...contents].flatMap(([id, { size }]) => (size > 1 || sharedBefore.has(id) ? [id] : []));
   const isShared = new Set(shared);
   const sightings = readable.map(({ cut, read, content }): Sighting => {
-    const { id, item, comparison, media } = read;
+    const { id, item, comparison, formerComparison, media } = read;
     return {
       identity: identityOf(namespace, isShared.has(id) ? `${id} sha256:${sha256Hex(content)}` : id),
       slice: cut.bytes,
@@ -268,6 +268,7 @@ function readItems(
       exchange,
       item,
       comparison,
+      former: { rule: 'feed-content/1', comparison: formerComparison },
       observations: {},
       media,
     };

@@ -1,10 +1,17 @@
 // What the archive keeps of a feed, whatever stands in it: nothing is left out without being told.
 
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { registerSource } from '../../src/capture/collect.ts';
+import { captureSource } from '../../src/capture/run.ts';
 import type { Archive } from '../../src/context.ts';
 import type { FeedSettings } from '../../src/core/settings.ts';
 import { collect, collectAll } from '../../src/operations.ts';
+import type { Collector } from '../../src/sources/collector.ts';
+import { openFeedCollector } from '../../src/sources/feed.ts';
 import { archiveStatus } from '../../src/status.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
@@ -108,7 +115,7 @@ test('every item is kept that shares its id with another, has no name, or has an
   let items = alike('A') + alike('B') + alike('C') + others;
   const { archive, run } = await archiveOf(t, (_, response) => void response.end(rss(items)));
   const first = await run();
-  assert.deepEqual([first.status, first.captured, first.rejected], ['complete', 5, 0]);
+  assert.deepEqual([first.status, first.captured, first.rejected, first.errors], ['complete', 5, 0, []]);
   const second = await run();
   assert.deepEqual([second.status, second.seen, second.captured, second.changed], ['complete', 5, 0, 0]);
 
@@ -172,4 +179,47 @@ test('two feeds whose addresses differ in a secret only are kept apart, and a ro
   );
   const identities = await archive.database.db.selectFrom('record_identities').select('namespace').execute();
   assert.ok(identities.every(({ namespace }) => /\?key=removed#(first|second)$/.test(namespace ?? '')));
+});
+
+test('records that were captured under the rule before go on: the same content is no change, and an edit is one', async (t) => {
+  let tags = 'roads';
+  let html = '<a href=a>T</a>';
+  const { archive, origin, run } = await archiveOf(t, (_, response) => {
+    const item = { id: '1', title: 'cut \ud83d \u0000', content_html: html, tags: [tags] };
+    response.end(jsonFeed(JSON.stringify(item)));
+  });
+  const former = async () => {
+    const settings = feedSource(`${origin}/news`);
+    const { database, store, ledger, clock, account } = archive;
+    const context = { database, store, ledger, clock, actor: account.id };
+    await using collector = openFeedCollector(settings, { clock });
+    const before: Collector = {
+      ...collector,
+      comparisonRule: 'feed-content/1',
+      async *collect(options) {
+        for await (const event of collector.collect(options)) {
+          if (event.type !== 'page') yield event;
+          else
+            yield {
+              ...event,
+              sightings: event.sightings.map(({ former, ...rest }) => ({
+                ...rest,
+                comparison: former?.comparison ?? null,
+              })),
+            };
+        }
+      },
+    };
+    const spool = await mkdtemp(join(tmpdir(), 'muniment spool '));
+    t.after(() => rm(spool, { recursive: true }));
+    const source = await registerSource({ ...context, spool }, settings);
+    return await captureSource({ ...context, spool }, source, before, { signal: never() });
+  };
+  assert.equal((await former()).captured, 1);
+  assert.equal((await run()).changed, 0);
+  html = '<a href=b>T</a>';
+  assert.equal((await run()).changed, 1);
+  tags = 'bridges';
+  assert.equal((await run()).changed, 1);
+  assert.equal((await run()).changed, 0);
 });
