@@ -244,7 +244,7 @@ async function collectAll(collector: Collector, spool: string): Promise<Map<stri
   const { signal } = new AbortController();
   await collector.check(signal);
   const seen = new Map<string, Identity>();
-  for await (const event of collector.collect({ state: null, signal })) {
+  for await (const event of collector.collect({ state: null, isLatest: false, signal })) {
     if (event.type === 'problem') throw new Error(event.problem.message);
     if (event.type !== 'page') continue;
     if (event.rejected.length > 0) throw new Error(event.rejected.map((one) => one.reason).join('; '));

@@ -4,8 +4,8 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import cron from 'node-cron';
+import { brokenOff, type RunOutcome } from './capture/outcome.ts';
 import type { CaptureContext, RunCounts } from './capture/progress.ts';
-import type { RunOutcome } from './capture/run.ts';
 import { type Environment, readSettings, type Settings } from './config.ts';
 import { type Archive, homePaths, MIGRATIONS, openHomeDatabase, readOptional, SOFTWARE } from './context.ts';
 import type { Clock } from './core/clock.ts';
@@ -59,6 +59,39 @@ export async function collect(
   await requireStore(archive, options);
   const { collectSource } = await import('./capture/collect.ts');
   return collectSource(captureContext(archive), source, options);
+}
+
+/**
+ * Runs sources one after the other. A defect that ends the run of one is told in its outcome and keeps none of the others from running.
+ * @returns the outcomes, and the errors that were defects
+ * @throws MunimentError where no run could go on: a database that is gone, a store that is not what is claimed of it
+ */
+export async function collectAll(
+  archive: Archive,
+  sources: readonly SourceSettings[],
+  {
+    onProgress,
+    ...options
+  }: {
+    signal: AbortSignal;
+    onProgress?: (source: string, counts: Readonly<RunCounts>) => void;
+    onNote?: (note: string) => void;
+  },
+): Promise<{ runs: RunOutcome[]; defects: unknown[] }> {
+  const runs: RunOutcome[] = [];
+  const defects: unknown[] = [];
+  for (const source of sources) {
+    if (options.signal.aborted) break;
+    try {
+      const progress = (counts: Readonly<RunCounts>): void => onProgress?.(source.id, counts);
+      runs.push(await collect(archive, source, { ...options, onProgress: progress }));
+    } catch (error) {
+      if (error instanceof MunimentError || options.signal.aborted) throw error;
+      defects.push(error);
+      runs.push(brokenOff(source.id, error));
+    }
+  }
+  return { runs, defects };
 }
 
 /** Tries a source without capturing; a failure is a finding, not an error. */
@@ -115,7 +148,7 @@ export async function serve(
             await archive.checkpoint();
             runs[outcome.status] += 1;
             say(
-              `${source.id}: ${outcome.status}, ${outcome.captured} captured, ${outcome.changed} changed, ${outcome.missing} missing`,
+              `${source.id}: ${outcome.status}, ${outcome.captured} captured, ${outcome.changed} changed, ${outcome.missing} missing, ${outcome.rejected} rejected`,
             );
           })
           .catch((error: unknown) => {

@@ -12,6 +12,8 @@ export interface SourceStatus {
   /** When the last run that ended did so; null where none did. */
   readonly lastRun: string | null;
   readonly status: 'complete' | 'partial' | 'failed' | null;
+  /** What that run could not read as an item and put aside; null where no run ended. */
+  readonly rejected: number | null;
   /** A run that began and has not ended: it goes on, or it was killed. */
   readonly unfinished: UnfinishedRun | null;
 }
@@ -42,7 +44,17 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
     .selectFrom('capture_runs as r')
     .innerJoin('sources as s', 's.id', 'r.source_id')
     .innerJoin('ledger_entries as e', 'e.seq', 'r.seq')
-    .select(['s.name', 'r.status', 'e.entry'])
+    .select((row) => [
+      's.name',
+      'r.status',
+      'e.entry',
+      row
+        .selectFrom('payloads as p')
+        .select((rows) => rows.fn.countAll<number>().as('n'))
+        .whereRef('p.run_id', '=', 'r.id')
+        .where('p.role', '=', 'quarantine')
+        .as('rejected'),
+    ])
     .distinctOn('s.name')
     .orderBy('s.name')
     .orderBy('r.seq', 'desc')
@@ -60,6 +72,7 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
       schedule,
       lastRun: entry?.at ?? null,
       status: (run?.status as SourceStatus['status']) ?? null,
+      rejected: run === undefined ? null : Number(run.rejected),
       unfinished: unfinished.get(id) ?? null,
     };
   });

@@ -5,8 +5,9 @@ import { newId } from '../core/ids.ts';
 import type { SourceSettings } from '../core/settings.ts';
 import { openCollector } from '../sources/open.ts';
 import type { SourceName } from './documents.ts';
+import type { RunOutcome } from './outcome.ts';
 import type { CaptureContext, RunCounts } from './progress.ts';
-import { captureSource, type RunOutcome } from './run.ts';
+import { captureSource } from './run.ts';
 
 /** Enters a source that is new or whose settings changed. @returns its id */
 export async function registerSource(context: CaptureContext, settings: SourceSettings): Promise<SourceName> {

@@ -1,39 +1,13 @@
-// Builds the documents that capture stores: snapshot documents and observation documents (FORMAT.md, sections 5 and 6).
+// Builds the documents that capture stores: snapshot documents and observation documents (FORMAT.md, sections 5 and 6). What a
+// platform wrote is made well-formed for them; the slice keeps what it sent.
 
-import { canonicalBytes, type Json } from '../core/canonical.ts';
-import type { Identity } from '../core/vocabulary.ts';
+import { canonicalBytes, type Json, wellFormed } from '../core/canonical.ts';
 import type { MediaEntry, ObservationDocument, SnapshotDocument } from '../ledger/documents.ts';
 import type { Exchange, Sighting } from '../sources/collector.ts';
 
 export interface SourceName {
   readonly id: string;
   readonly name: string;
-}
-
-/** The bound on an identity: an index entry of the database holds no more. In UTF-8 bytes, namespace and id together. */
-const IDENTITY_LIMIT = 2000;
-
-/** @returns why this identity cannot be kept, or null when it can */
-export function identityFault(identity: Identity): string | null {
-  const joined = identity.namespace + identity.platformId;
-  if (identity.platformId === '') return 'the item has no id';
-  if (joined.includes('\u0000')) return "the item's id holds U+0000";
-  if (!joined.isWellFormed()) return "the item's id is not valid Unicode";
-  if (Buffer.byteLength(joined) > IDENTITY_LIMIT)
-    return `the item's id is longer than ${IDENTITY_LIMIT} bytes`;
-  return null;
-}
-
-/** Lone surrogates have no UTF-8: they become U+FFFD in the document; the slice keeps what the platform sent. */
-export function wellFormed<T extends Json>(value: T): T {
-  if (typeof value === 'string') return value.toWellFormed() as T;
-  if (Array.isArray(value)) return value.map((element: Json) => wellFormed(element)) as unknown as T;
-  if (value !== null && typeof value === 'object') {
-    return Object.fromEntries(
-      Object.entries(value).map(([key, member]) => [key.toWellFormed(), wellFormed(member as Json)]),
-    ) as unknown as T;
-  }
-  return value;
 }
 
 /** @returns SHA-256 input that decides whether content changed */

@@ -14,6 +14,8 @@ export interface KnownItem {
   readonly rule: string | null;
   readonly title: string | null;
   readonly text: string | null;
+  readonly languages: readonly string[];
+  readonly tags: readonly string[];
   readonly mediaMissing: number;
   /** Latest observed state, null when it was never found missing. */
   readonly state: string | null;
@@ -43,11 +45,13 @@ export async function knownItems(
     rule: string | null;
     title: string | null;
     text: string | null;
+    languages: string[] | null;
+    tags: string[] | null;
     media_missing: number | null;
     state: string | null;
   }>`
     SELECT i.platform, i.namespace, i.platform_id, i.record_id AS record, s.version, s.document, s.content, s.rule, s.title, s.text,
-           s.media_missing, state.state,
+           s.languages, s.tags, s.media_missing, state.state,
            EXISTS (SELECT FROM record_sources AS l WHERE l.record_id = i.record_id AND l.source_id = ${source}) AS linked
     FROM unnest(${identities.map((i) => i.platform)}::text[], ${identities.map((i) => i.namespace)}::text[],
                 ${identities.map((i) => i.platformId)}::text[]) AS asked (platform, namespace, platform_id)
@@ -68,6 +72,8 @@ export async function knownItems(
         rule: row.rule,
         title: row.title,
         text: row.text,
+        languages: row.languages ?? [],
+        tags: row.tags ?? [],
         mediaMissing: row.media_missing ?? 0,
         state: row.state,
       },

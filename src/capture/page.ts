@@ -1,11 +1,14 @@
 // What happens to the items of a page: new and changed ones are stored, then entered, one transaction for the page; unchanged ones are
 // only noted as seen. While one page is entered the next one is stored: nothing is ever entered before its payloads are durable.
 
+import { isDeepStrictEqual } from 'node:util';
 import { sql } from 'kysely';
-import { canonicalText } from '../core/canonical.ts';
+import { canonicalText, wellFormed } from '../core/canonical.ts';
+import { identityFault } from '../core/vocabulary.ts';
 import type { Batch } from '../ledger/append.ts';
+import { column } from '../ledger/projection.ts';
 import type { Rejected, Sighting } from '../sources/collector.ts';
-import { comparisonBytes, identityFault } from './documents.ts';
+import { comparisonBytes } from './documents.ts';
 import { identityKey, type KnownItem, knownItems } from './known.ts';
 import { contentDigest } from './payloads.ts';
 import { type Prepared, prepare, prepareRestoration, type Restoration } from './prepare.ts';
@@ -79,8 +82,16 @@ interface StoredRound {
 function changed(sighting: Sighting, content: string, rule: string, item: KnownItem): boolean {
   if (item.content === null) return false;
   if (item.rule === rule) return item.content !== content;
-  // Another version of the rule can't be compared by digest; only a visible difference makes a new version then.
-  return sighting.item.text !== (item.text ?? '') || sighting.item.title !== item.title;
+  const { former } = sighting;
+  if (item.rule === former?.rule && item.content !== contentDigest(comparisonBytes(former.comparison)))
+    return true;
+  // What an unknown rule left out, or a former one, can't be compared by digest; then a visible difference makes a new version.
+  const { title, text, languages, tags } = sighting.item;
+  const shown = wellFormed({ title, text, languages, tags });
+  return !isDeepStrictEqual(
+    [column(shown.title), column(shown.text), shown.languages.map(column), shown.tags.map(column)],
+    [item.title, item.text ?? '', item.languages, item.tags],
+  );
 }
 
 async function storeRound(context: CaptureContext, run: RunProgress, round: Round): Promise<StoredRound> {

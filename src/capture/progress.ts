@@ -75,6 +75,17 @@ export function noteProblem(run: RunProgress, problem: RunError): void {
   }
 }
 
+/** Tells, once for each reason, of what was put aside unread: the run did not get all that the platform offered. */
+export function noteRejected(run: RunProgress): void {
+  const times = new Map<string, number>();
+  for (const { reason } of run.quarantined) times.set(reason, (times.get(reason) ?? 0) + 1);
+  for (const [reason, count] of times) {
+    const what = count === 1 ? 'What could not be read' : `${count} times, what could not be read`;
+    const message = `${what} was put aside and makes no record: ${reason.replace(/[.\s]*$/, '.')} Its bytes are kept in quarantine.`;
+    noteProblem(run, { code: 'rejected', message, subject: null });
+  }
+}
+
 export function noteExchange(run: RunProgress, exchange: Exchange): void {
   run.requests += 1;
   run.bytes += exchange.bodyLength;

@@ -7,10 +7,10 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { sql } from 'kysely';
-import { canonicalText, type Json } from '../core/canonical.ts';
+import { canonicalText, type Json, wellFormed } from '../core/canonical.ts';
 import { instantText } from '../core/clock.ts';
 import { MunimentError, ServiceError, ServiceLostError } from '../core/errors.ts';
-import { type Id, newId } from '../core/ids.ts';
+import { newId } from '../core/ids.ts';
 import { shareStore } from '../db/store-lock.ts';
 import type { RunReportHead } from '../ledger/documents.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
@@ -21,6 +21,7 @@ import { noteBegun, noteEnded, TAKE_RUN_LOCK } from './begun.ts';
 import { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
 import { lookUpUnseen } from './missing.ts';
+import { busy, NOTHING, outcomeOf, type RunOutcome } from './outcome.ts';
 import { Pages } from './page.ts';
 import { type StoredPayload, storePayloadFile } from './payloads.ts';
 import {
@@ -28,24 +29,12 @@ import {
   known,
   noteExchange,
   noteProblem,
+  noteRejected,
   type RunCounts,
   type RunError,
   type RunProgress,
   recordVersions,
 } from './progress.ts';
-
-export interface RunOutcome {
-  readonly source: string;
-  readonly run: Id | null;
-  readonly status: 'complete' | 'partial' | 'failed';
-  readonly seen: number;
-  readonly captured: number;
-  readonly changed: number;
-  readonly missing: number;
-  readonly restored: number;
-  readonly media: number;
-  readonly errors: { code: string; message: string }[];
-}
 
 /**
  * Runs a source once. A failing platform, store or disk is told in the outcome, as long as the run can be closed; a failing database
@@ -61,10 +50,10 @@ export async function captureSource(
   // The session's lock goes with its connection, which is closed and not given back.
   using lock = await context.database.hold();
   const { rows } = await lock.query<{ got: boolean }>(TAKE_RUN_LOCK, [source.id]);
-  if (rows[0]?.got !== true) return busy(source, `another run of ${source.name} is going on`);
+  if (rows[0]?.got !== true) return busy(source.name, `another run of ${source.name} is going on`);
   try {
     if (!(await shareStore(lock)))
-      return busy(source, "objects of the archive's store are being moved or removed");
+      return busy(source.name, "objects of the archive's store are being moved or removed");
     await requireStoreInForce(context.database.db, context.store.identity);
     return await runLocked(context, source, collector, options);
   } catch (error) {
@@ -80,34 +69,6 @@ function unclosed(source: SourceName, error: unknown): unknown {
     hint: told.hint ?? 'Run the command again: it goes on from what is stored.',
     cause: error,
   });
-}
-
-function busy(source: SourceName, reason: string): RunOutcome {
-  const message = `${reason}; this run did not start`;
-  return outcomeOf(
-    source,
-    null,
-    'failed',
-    { seen: 0, captured: 0, changed: 0, missing: 0, restored: 0, media: 0, rejected: 0 },
-    [{ code: 'busy', message, subject: null }],
-  );
-}
-
-function outcomeOf(
-  source: SourceName,
-  run: Id | null,
-  status: RunOutcome['status'],
-  counts: RunCounts,
-  errors: readonly RunError[],
-): RunOutcome {
-  const { rejected: _, ...shown } = counts;
-  return {
-    source: source.name,
-    run,
-    status,
-    ...shown,
-    errors: errors.map(({ code, message }) => ({ code, message })),
-  };
 }
 
 async function runLocked(
@@ -126,7 +87,7 @@ async function runLocked(
     spool: join(context.spool, id),
     signal: options.signal,
     disclosing,
-    counts: { seen: 0, captured: 0, changed: 0, missing: 0, restored: 0, media: 0, rejected: 0 },
+    counts: { ...NOTHING },
     errors: [],
     quarantined: [],
     requests: 0,
@@ -137,8 +98,14 @@ async function runLocked(
     const interruptedBefore = await noteBegun(context, run, startedAt);
     const state = await context.database.db
       .selectFrom('source_states')
-      .select('state')
+      .select(['state', 'run_id'])
       .where('source_id', '=', source.id)
+      .executeTakeFirst();
+    const latest = await context.database.db
+      .selectFrom('capture_runs')
+      .select('id')
+      .where('source_id', '=', source.id)
+      .orderBy('seq', 'desc')
       .executeTakeFirst();
     const reported: Record<string, number> = {};
     let end: Extract<CollectorEvent, { type: 'end' }> | null = null;
@@ -146,6 +113,7 @@ async function runLocked(
     try {
       for await (const event of collector.collect({
         state: (state?.state ?? null) as Json,
+        isLatest: interruptedBefore === null && latest?.id === state?.run_id,
         signal: options.signal,
       })) {
         if (event.type === 'page') {
@@ -158,12 +126,14 @@ async function runLocked(
         if (options.signal.aborted) break;
       }
       await pages.entered();
-      if (end?.coverage === 'all' && run.errors.length === 0) await lookUpUnseen(context, run);
+      if (end?.coverage === 'all' && run.errors.length + run.quarantined.length === 0)
+        await lookUpUnseen(context, run);
     } catch (error) {
       // First what is under way: it must not go on after the run has ended, whatever ended it.
       await pages.entered();
       noteProblem(run, problemOf(error, options.signal));
     }
+    noteRejected(run);
     if (options.signal.aborted && !run.errors.some((e) => e.code === 'interrupted'))
       noteProblem(run, interrupted());
     const ended = end !== null && !options.signal.aborted;
@@ -198,7 +168,7 @@ async function runLocked(
       errors: errors.map((e) => ({ ...e })),
     };
     await finish(context, run, head, status === 'complete' && end !== null ? end.state : undefined);
-    return outcomeOf(source, id, status, run.counts, errors);
+    return outcomeOf(source.name, id, status, run.counts, errors);
   } finally {
     await rm(run.spool, { recursive: true, force: true });
   }
@@ -255,12 +225,11 @@ async function finish(
     await recordVersions(batch.tx, context.store.identity, facts.values());
     batch.afterwards(() => noteEnded(batch.tx, run.id));
     if (state !== undefined) {
+      const row = { state: canonicalText(wellFormed(state)), run_id: run.id };
       await batch.tx
         .insertInto('source_states')
-        .values({ source_id: run.source.id, state: canonicalText(state), run_id: run.id })
-        .onConflict((conflict) =>
-          conflict.column('source_id').doUpdateSet({ state: canonicalText(state), run_id: run.id }),
-        )
+        .values({ source_id: run.source.id, ...row })
+        .onConflict((conflict) => conflict.column('source_id').doUpdateSet(row))
         .execute();
     }
   });
@@ -276,7 +245,7 @@ async function writeReport(
   let length = 0;
   async function* bytes(): AsyncGenerator<Buffer> {
     for await (const value of reportLines(context, run, head)) {
-      const line = Buffer.from(`${canonicalText(value)}\n`);
+      const line = Buffer.from(`${canonicalText(wellFormed(value))}\n`);
       digest.update(line);
       length += line.length;
       yield line;
@@ -305,5 +274,5 @@ async function* reportLines(
     after = (rows.at(-1) as { record_id: string }).record_id;
   }
   for (const { commitment, sha256, length, reason } of run.quarantined)
-    yield { quarantine: { commitment, sha256, length, reason: reason.toWellFormed() } };
+    yield { quarantine: { commitment, sha256, length, reason } };
 }

@@ -29,6 +29,22 @@ export function canonicalBytes(value: Json): Buffer {
   return Buffer.from(text, 'utf8');
 }
 
+/**
+ * What of a platform's value canonical JSON can hold: a lone surrogate, which has no UTF-8, becomes U+FFFD, and a number beyond all
+ * bounds (JSON.parse reads 1e999) its name. Whatever was parsed from somebody else's JSON goes through here before {@link canonicalText}.
+ */
+export function wellFormed<T extends Json>(value: T): T {
+  if (typeof value === 'string') return value.toWellFormed() as T;
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value) as unknown as T;
+  if (Array.isArray(value)) return value.map((element: Json) => wellFormed(element)) as unknown as T;
+  if (value !== null && typeof value === 'object') {
+    return Object.fromEntries(
+      Object.entries(value).map(([key, member]) => [key.toWellFormed(), wellFormed(member as Json)]),
+    ) as unknown as T;
+  }
+  return value;
+}
+
 /** @returns the value of JSON text, or undefined for bytes that hold none: for bytes that somebody else may have written */
 export function parsedJson(bytes: Uint8Array): Json | undefined {
   try {

@@ -1,4 +1,4 @@
-// The words of the archive as types: what they mean stands in README.md, "Words".
+// The words of the archive as types, and what an identity can be: what they mean stands in README.md, "Words".
 
 /** Kinds of item. */
 export const ITEM_KINDS = ['post', 'reply', 'repost', 'message', 'profile', 'story'] as const;
@@ -21,4 +21,18 @@ export interface Identity {
   readonly platform: string;
   readonly namespace: string;
   readonly platformId: string;
+}
+
+/** The bound on an identity: an index entry of the database holds no more. In UTF-8 bytes, namespace and id together. */
+const IDENTITY_LIMIT = 2000;
+
+/** @returns why this identity cannot be kept, or null when it can */
+export function identityFault(identity: Identity): string | null {
+  const joined = identity.namespace + identity.platformId;
+  if (identity.platformId === '') return 'the item has no id';
+  if (joined.includes('\u0000')) return "the item's id holds U+0000";
+  if (!joined.isWellFormed()) return "the item's id is not valid Unicode";
+  if (Buffer.byteLength(joined) > IDENTITY_LIMIT)
+    return `the item's id is longer than ${IDENTITY_LIMIT} bytes`;
+  return null;
 }

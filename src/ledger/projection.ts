@@ -295,6 +295,7 @@ function withoutNul(text: string): string {
   return text.replaceAll('\u0000', '\uFFFD');
 }
 
-function column(text: string | null): string | null {
-  return text === null ? null : withoutNul(text);
+/** @returns the text as its column shows it */
+export function column<T extends string | null>(text: T): T {
+  return (text === null ? null : withoutNul(text)) as T;
 }

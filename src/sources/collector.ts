@@ -71,6 +71,8 @@ export interface Sighting {
   readonly item: Item;
   /** What decides whether content changed, under the collector's comparison rule. Counters never stand in it. */
   readonly comparison: Json;
+  /** The same under the rule before it: by it, records that an older version captured go on without false changes or missed ones. */
+  readonly former?: { readonly rule: string; readonly comparison: Json };
   /** Changing counters (likes, reposts, replies): observations, kept in the run report. */
   readonly observations: Readonly<Record<string, number>>;
   readonly media: readonly MediaReference[];
@@ -147,6 +149,11 @@ export interface FetchedMedia {
 export interface CollectOptions {
   /** What the last completed run left in its `end` event, or null on the first run. */
   readonly state: Json;
+  /**
+   * Whether no other run came after the one that left `state`. Else newer content may have been captured since, and the platform
+   * must not be asked only for what changed since then: if it went back, it would truly say that nothing did.
+   */
+  readonly isLatest: boolean;
   readonly signal: AbortSignal;
 }
 

@@ -7,6 +7,11 @@ const EVIDENCE_HEADERS =
 const SECRET_PARAMETER =
   /^(access_?token|auth(orization)?|auth_?token|api_?key|app_?secret|appsecret_proof|client_?secret|key|password|passwd|pass|pwd|refresh_?token|secret|sig|signature|token|x-amz-(signature|credential|security-token))$/i;
 
+/** @returns whether addresses that differ look the same once written down, for what tells them apart may be a secret */
+export function hasSecretParameter(address: string): boolean {
+  return [...new URL(address).searchParams.keys()].some((name) => SECRET_PARAMETER.test(name));
+}
+
 /** @returns the address as it may be written down: no user info, no fragment, the values of secret parameters replaced */
 export function withoutSecrets(address: string): string {
   if (!URL.canParse(address)) return address.replace(/^([a-z]+:\/\/)[^/@]*@/i, '$1').replace(/[?#].*$/s, '');

@@ -3,12 +3,14 @@
 
 import { rm } from 'node:fs/promises';
 import { DetectError, MalformedError, ParseError } from 'feedsmith';
-import { canonicalText, type Json } from '../core/canonical.ts';
+import { canonicalText, type Json, wellFormed } from '../core/canonical.ts';
+import { sha256Hex } from '../core/digest.ts';
 import type { FeedSettings } from '../core/settings.ts';
+import { type Identity, identityFault } from '../core/vocabulary.ts';
 import { jsonOf, quarantined, UnreadableAnswerError } from './answer.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Rejected, Sighting } from './collector.ts';
-import { withoutSecrets } from './evidence.ts';
+import { hasSecretParameter, withoutSecrets } from './evidence.ts';
 import { cutFeed, decodeXml, UnreadableFeedError } from './feed/cut.ts';
 import { type FeedItem, readAtomEntry, readJsonItem, readRssItem } from './feed/item.ts';
 import { type Answer, Http, type HttpDependencies } from './http.ts';
@@ -21,33 +23,34 @@ const ACCEPT =
 /** @param settings only the exact origin of `url` may be private; enclosures elsewhere must be on the public internet */
 export function openFeedCollector(settings: FeedSettings, dependencies: HttpDependencies): Collector {
   const http = new Http([settings.url], dependencies);
-  const namespace = withoutSecrets(settings.url);
+  const shown = withoutSecrets(settings.url);
+  // Two such addresses may be two feeds, and one such address must stay one feed when its token is rotated: the source says which it is.
+  const namespace = hasSecretParameter(settings.url) ? `${shown}#${settings.id}` : shown;
 
   async function ask(signal: AbortSignal, headers: Record<string, string>): Promise<Answer> {
     const answer = await http.get(settings.url, { signal, accept: ACCEPT, headers });
     const { status } = answer;
-    if (status === 200 || status === 304) return answer;
+    // “Not modified” answers a condition; from a server that was given none it says nothing of the feed.
+    if (status === 200 || (status === 304 && Object.keys(headers).length > 0)) return answer;
     if (status === 404 || status === 410) {
       throw new CollectError(
         'account-not-found',
-        `${namespace} answered ${status}: there is no such feed`,
-        namespace,
+        `${shown} answered ${status}: there is no such feed`,
+        shown,
         { hint: 'Check the address in the settings.' },
       );
     }
     if (status === 401 || status === 403) {
-      throw new CollectError(
-        'access-lost',
-        `${namespace} answered ${status}: the feed may not be read`,
-        namespace,
-        { hint: 'Ask its owner for access.' },
-      );
+      throw new CollectError('access-lost', `${shown} answered ${status}: the feed may not be read`, shown, {
+        hint: 'Ask its owner for access.',
+      });
     }
-    throw new CollectError('http-status', `${namespace} answered ${status}`, namespace);
+    throw new CollectError('http-status', `${shown} answered ${status}`, shown);
   }
 
-  async function* collect({ state, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
-    const answer = await ask(signal, conditions(state, namespace));
+  async function* collect({ state, isLatest, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
+    const before = stateOf(state, namespace);
+    const answer = await ask(signal, isLatest ? conditions(before) : {});
     if (answer.status === 304) {
       yield { type: 'page', exchange: answer.exchange, sightings: [], rejected: [] };
       yield { type: 'end', coverage: 'unchanged', state };
@@ -55,7 +58,7 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
     }
     let page: Page;
     try {
-      page = readFeed(answer, namespace);
+      page = readFeed(answer, namespace, new Set(before.shared));
     } catch (error) {
       if (error instanceof CollectError) yield* quarantined(error);
       throw error;
@@ -71,25 +74,25 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
     yield {
       type: 'end',
       coverage: 'recent',
-      state: { url: namespace, etag: etag ?? null, lastModified: lastModified ?? null },
+      state: { url: namespace, etag: etag ?? null, lastModified: lastModified ?? null, shared: page.shared },
     };
   }
 
   return {
     platform: PLATFORM,
     collectorVersion: 'feed/1',
-    comparisonRule: 'feed-content/1',
+    comparisonRule: 'feed-content/2',
     collect,
     async check(signal) {
       const answer = await ask(signal, {});
-      const page = readFeed(answer, namespace);
+      const page = readFeed(answer, namespace, new Set());
       const findings = [
-        `${namespace} is a feed in ${page.format} with ${page.sightings.length} item${page.sightings.length === 1 ? '' : 's'}`,
+        `${shown} is a feed in ${page.format} with ${page.sightings.length} item${page.sightings.length === 1 ? '' : 's'}`,
       ];
       if (page.rejected.length > 0)
         findings.push(`${page.rejected.length} of its items cannot be read: ${page.rejected[0]?.reason}`);
       if (page.encoding !== 'utf-8') findings.push(`it comes in ${page.encoding}; items are kept in utf-8`);
-      return { account: namespace, findings };
+      return { account: shown, findings };
     },
     async *lookUp(identities) {
       for (const identity of identities) {
@@ -118,14 +121,31 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
   };
 }
 
-/** The validators of the last completed run, unless the source has another address since. */
-function conditions(state: Json, namespace: string): Record<string, string> {
-  if (state === null || typeof state !== 'object' || Array.isArray(state)) return {};
-  const { url, etag, lastModified } = state as Readonly<Record<string, Json>>;
-  if (url !== namespace) return {};
+/** What a completed run leaves for the next. */
+interface State {
+  readonly etag: string | null;
+  readonly lastModified: string | null;
+  /** Ids that named several items: an item that is left alone under one keeps the identity that it has. */
+  readonly shared: readonly string[];
+}
+
+/** @returns the state of the last completed run, empty when the source has another address since */
+function stateOf(state: Json, namespace: string): State {
+  const empty = { etag: null, lastModified: null, shared: [] };
+  if (state === null || typeof state !== 'object' || Array.isArray(state)) return empty;
+  const { url, etag, lastModified, shared } = state as Readonly<Record<string, Json>>;
+  if (url !== namespace) return empty;
   return {
-    ...(typeof etag === 'string' ? { 'if-none-match': etag } : {}),
-    ...(typeof lastModified === 'string' ? { 'if-modified-since': lastModified } : {}),
+    etag: typeof etag === 'string' ? etag : null,
+    lastModified: typeof lastModified === 'string' ? lastModified : null,
+    shared: Array.isArray(shared) ? (shared as string[]) : [],
+  };
+}
+
+function conditions({ etag, lastModified }: State): Record<string, string> {
+  return {
+    ...(etag === null ? {} : { 'if-none-match': etag }),
+    ...(lastModified === null ? {} : { 'if-modified-since': lastModified }),
   };
 }
 
@@ -134,6 +154,8 @@ interface Page {
   readonly encoding: string;
   readonly sightings: Sighting[];
   readonly rejected: Rejected[];
+  /** Ids that name several items of this feed. */
+  readonly shared: string[];
 }
 
 /** One item as cut, before it is read. */
@@ -145,7 +167,7 @@ interface Cut {
 }
 
 /** @throws UnreadableAnswerError when it is no feed */
-function readFeed(answer: Answer, namespace: string): Page {
+function readFeed(answer: Answer, namespace: string, shared: ReadonlySet<string>): Page {
   const base = answer.exchange.url;
   if (answer.body.length === 0)
     throw new UnreadableAnswerError(answer, `${base} answered with an empty body`);
@@ -154,7 +176,7 @@ function readFeed(answer: Answer, namespace: string): Page {
     return {
       format: 'JSON Feed',
       encoding: 'utf-8',
-      ...readItems(cutJson(answer, base), answer, namespace, 'application/json'),
+      ...readItems(cutJson(answer, base), answer, namespace, 'application/json', shared),
     };
   }
   try {
@@ -176,7 +198,7 @@ function readFeed(answer: Answer, namespace: string): Page {
     return {
       format: feed.format === 'rss' ? 'RSS' : 'Atom',
       encoding,
-      ...readItems(cuts, answer, namespace, 'application/xml'),
+      ...readItems(cuts, answer, namespace, 'application/xml', shared),
     };
   } catch (error) {
     if (!(error instanceof UnreadableFeedError)) throw error;
@@ -215,11 +237,12 @@ function readItems(
   answer: Answer,
   namespace: string,
   sliceType: Sighting['sliceType'],
-): Pick<Page, 'sightings' | 'rejected'> {
+  sharedBefore: ReadonlySet<string>,
+): Pick<Page, 'sightings' | 'rejected' | 'shared'> {
   const { exchange } = answer;
-  const sightings: Sighting[] = [];
   const rejected: Rejected[] = [];
-  const seen = new Map<string, string>();
+  const readable: { cut: Cut; read: FeedItem; content: string }[] = [];
+  const contents = new Map<string, Set<string>>();
   for (const cut of cuts) {
     const read = cut.fault === null ? readCut(cut) : cut.fault;
     if (typeof read === 'string') {
@@ -227,39 +250,43 @@ function readItems(
       continue;
     }
     const content = canonicalText(wellFormed(read.comparison));
-    const earlier = seen.get(read.id);
-    if (earlier !== undefined) {
-      // The same item twice is one item; two items under one id would change places at every run.
-      if (earlier !== content)
-        rejected.push({ bytes: cut.bytes, exchange, reason: 'another item of this feed has the same id' });
-      continue;
-    }
-    seen.set(read.id, content);
-    const identity = { platform: PLATFORM, namespace, platformId: read.id };
-    const { item, comparison, media } = read;
-    sightings.push({
-      identity,
+    const under = contents.get(read.id) ?? new Set();
+    // The same item twice is one item.
+    if (under.has(content)) continue;
+    contents.set(read.id, under.add(content));
+    readable.push({ cut, read, content });
+  }
+  const shared = [...contents].flatMap(([id, { size }]) => (size > 1 || sharedBefore.has(id) ? [id] : []));
+  const isShared = new Set(shared);
+  const sightings = readable.map(({ cut, read, content }): Sighting => {
+    const { id, item, comparison, formerComparison, media } = read;
+    return {
+      identity: identityOf(namespace, isShared.has(id) ? `${id} sha256:${sha256Hex(content)}` : id),
       slice: cut.bytes,
       sliceOffset: cut.offset,
       sliceType,
       exchange,
       item,
       comparison,
+      former: { rule: 'feed-content/1', comparison: formerComparison },
       observations: {},
       media,
-    });
-  }
-  return { sightings, rejected };
+    };
+  });
+  return { sightings, rejected, shared };
 }
 
-function wellFormed(comparison: Json): Json {
-  return JSON.parse(JSON.stringify(comparison).toWellFormed()) as Json;
+/** An id that no identity can hold (too long, or with U+0000) is named by its digest; the slice keeps it. */
+function identityOf(namespace: string, id: string): Identity {
+  const identity = { platform: PLATFORM, namespace, platformId: id };
+  if (identityFault(identity) === null) return identity;
+  return { ...identity, platformId: `sha256:${sha256Hex(id)}` };
 }
 
 /** @returns the item, or why there is none */
 function readCut(cut: Cut): FeedItem | string {
   try {
-    return cut.read() ?? 'the item has neither an id, a link, a title nor a date';
+    return cut.read() ?? 'nothing is written in the item';
   } catch (error) {
     if (error instanceof DetectError || error instanceof MalformedError || error instanceof ParseError)
       return `the item cannot be read: ${error.message}`;

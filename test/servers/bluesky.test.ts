@@ -39,7 +39,7 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
   };
   const run = async (collector: Collector) => {
     const events: CollectorEvent[] = [];
-    for await (const event of collector.collect({ state: null, signal })) events.push(event);
+    for await (const event of collector.collect({ state: null, isLatest: false, signal })) events.push(event);
     const pages = events.filter((event) => event.type === 'page');
     const sightings = new Map(
       pages

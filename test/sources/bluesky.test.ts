@@ -42,7 +42,7 @@ function collectorAt(t: TestContext, origin: string, account = CITY): Collector 
 
 async function run(collector: Collector, state: Parameters<Collector['collect']>[0]['state'] = null) {
   const events: CollectorEvent[] = [];
-  for await (const event of collector.collect({ state, signal: never() })) events.push(event);
+  for await (const event of collector.collect({ state, isLatest: true, signal: never() })) events.push(event);
   const pages = events.filter((event) => event.type === 'page');
   return {
     events,

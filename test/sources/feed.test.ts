@@ -18,7 +18,8 @@ async function feedAt(t: TestContext, answer: Answering) {
   t.after(() => collector[Symbol.asyncDispose]());
   const run = async (state: Json = null) => {
     const events: CollectorEvent[] = [];
-    for await (const event of collector.collect({ state, signal: never() })) events.push(event);
+    for await (const event of collector.collect({ state, isLatest: true, signal: never() }))
+      events.push(event);
     const pages = events.filter((event) => event.type === 'page');
     return {
       events,
@@ -143,6 +144,12 @@ test('a feed that has not changed is not read again', async (t) => {
   );
 });
 
+test('“not modified” from a server that was given no condition is an error, not an unchanged feed', async (t) => {
+  const { run, collector } = await feedAt(t, (_, response) => void response.writeHead(304).end());
+  await assert.rejects(run(), rejectsWith('http-status', /304/));
+  await assert.rejects(collector.check(never()), rejectsWith('http-status', /304/));
+});
+
 test('a feed in another encoding is read, kept in UTF-8, and said to be so', async (t) => {
   const body = Buffer.from(
     rss(
@@ -178,7 +185,8 @@ for (const [title, body, message] of [
     const { collector } = await feedAt(t, sending(body));
     const events: CollectorEvent[] = [];
     const reading = async (): Promise<void> => {
-      for await (const event of collector.collect({ state: null, signal: never() })) events.push(event);
+      for await (const event of collector.collect({ state: null, isLatest: false, signal: never() }))
+        events.push(event);
     };
     await assert.rejects(reading(), rejectsWith('not-the-expected-format', message));
     const kept = events.flatMap((event) =>
@@ -188,18 +196,101 @@ for (const [title, body, message] of [
   });
 }
 
-test('an item without any name is put aside, and two items under one id are not taken for versions of each other', async (t) => {
+test('items that share an id are told apart, the same item twice is one, and an item that says nothing is put aside', async (t) => {
   const { run } = await feedAt(
     t,
     sending(
       rss(
-        '<item><guid>1</guid><title>A</title></item><item><guid>1</guid><title>B</title></item><item><guid>1</guid><title>A</title></item><item><description>x</description></item>',
+        '<item><guid>1</guid><title>A</title></item><item><guid>1</guid><title>B</title></item><item><guid>1</guid><title>A</title></item><item><description>x</description></item><item></item>',
       ),
     ),
   );
   const { sightings, rejected } = await run();
-  assert.deepEqual([sightings.map((one) => one.item.title), rejected.length], [['A'], 2]);
+  assert.deepEqual(
+    [sightings.map((one) => one.item.title ?? one.item.text), rejected.length],
+    [['A', 'B', 'x'], 1],
+  );
+  const [a, b, words] = sightings.map((one) => one.identity.platformId);
+  assert.match(a ?? '', /^1 sha256:[0-9a-f]{64}$/);
+  assert.match(b ?? '', /^1 sha256:[0-9a-f]{64}$/);
+  assert.match(words ?? '', /^sha256:[0-9a-f]{64}$/);
+  assert.notEqual(a, b);
 });
+
+/** Of each pair: what stands in an item, and what an edit makes of it. */
+const EDITS: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
+  rss: [
+    ['<description>short', '<description>other'],
+    ['roads</category>', 'bridges</category>'],
+    ['/road?a=1', '/road?a=2'],
+    ['Clerk</dc:creator>', 'Mayor</dc:creator>'],
+    ['length="9"', 'length="10"'],
+    ['a map</media:description>', 'another map</media:description>'],
+    ['<dc:language>en', '<dc:language>es'],
+  ],
+  atom: [
+    ['term="roads"', 'term="bridges"'],
+    ['href="related"', 'href="elsewhere"'],
+    ['src="c.html"', 'src="d.html"'],
+    ['<summary>short', '<summary>other'],
+    ['xml:lang="en"', 'xml:lang="es"'],
+  ],
+  json: [
+    ['href=a', 'href=b'],
+    ['"tags":["roads"]', '"tags":["bridges"]'],
+    ['"language":"en"', '"language":"es"'],
+    ['"summary":"short"', '"summary":"other"'],
+    ['"external_url":"https://a.example"', '"external_url":"https://b.example"'],
+    ['"name":"Clerk"', '"name":"Mayor"'],
+  ],
+};
+const BY_ITSELF: typeof EDITS = {
+  rss: [
+    ['<slash:comments>1', '<slash:comments>2'],
+    ['views="1"', 'views="2"'],
+    ['thumb?sig=1', 'thumb?sig=2'],
+  ],
+  atom: [
+    ['2026-01-02', '2026-01-03'],
+    ['thr:count="1"', 'thr:count="2"'],
+  ],
+  json: [
+    ['"date_modified":"2026-01-02', '"date_modified":"2026-01-03'],
+    ['face?1', 'face?2'],
+  ],
+};
+const WHOLE: Readonly<Record<string, string>> = {
+  rss: rss(
+    ITEM.replace(
+      '</item>',
+      '<description>short</description><dc:language>en</dc:language><slash:comments>1</slash:comments><media:content url="m.png"><media:description>a map</media:description><media:thumbnail url="thumb?sig=1"/></media:content><media:community><media:statistics views="1"/></media:community></item>',
+    ),
+  ).replace(
+    '<rss ',
+    '<rss xmlns:slash="http://purl.org/rss/1.0/modules/slash/" xmlns:media="http://search.yahoo.com/mrss/" ',
+  ),
+  atom: '<feed xmlns="http://www.w3.org/2005/Atom" xmlns:thr="http://purl.org/syndication/thread/1.0"><title>t</title><id>f</id><updated>2026-01-01T00:00:00Z</updated><entry xml:lang="en"><id>urn:1</id><title>A</title><published>2026-01-01T00:00:00Z</published><updated>2026-01-02T00:00:00Z</updated><link href="e1"/><link rel="related" href="related"/><link rel="replies" href="r" thr:count="1"/><category term="roads"/><summary>short</summary><content type="text/html" src="c.html"/></entry></feed>',
+  json: '{"version":"https://jsonfeed.org/version/1.1","title":"t","items":[{"id":"1","content_text":"T","content_html":"<a href=a>T</a>","tags":["roads"],"language":"en","summary":"short","external_url":"https://a.example","authors":[{"name":"Clerk","avatar":"https://a.example/face?1"}],"date_modified":"2026-01-02T00:00:00Z"}]}',
+};
+
+for (const [format, whole] of Object.entries(WHOLE)) {
+  test(`every edit of an item in ${format} counts as one, and nothing that changes by itself does`, async (t) => {
+    let body = whole;
+    const { run } = await feedAt(t, (_, response) => void response.end(body));
+    const comparison = async () => JSON.stringify((await run()).sightings[0]?.comparison);
+    const before = await comparison();
+    for (const [edits, isEdit] of [
+      [EDITS[format], true],
+      [BY_ITSELF[format], false],
+    ] as const) {
+      for (const [from, to] of edits ?? []) {
+        assert.ok(whole.includes(from), from);
+        body = whole.replace(from, to);
+        assert.equal((await comparison()) !== before, isEdit, `${from} → ${to}`);
+      }
+    }
+  });
+}
 
 test('a feed that is gone or forbidden says so, and a look-up in a feed is always unknown', async (t) => {
   for (const [status, code] of [

@@ -15,6 +15,8 @@ export interface FakePost {
   /** What the reply's own record says of parent and root: fixed when it was written, whatever is edited later. */
   readonly reply?: object;
   readonly image?: Buffer;
+  /** What else its record says; the text `BEYOND` is sent as a number beyond all bounds. */
+  readonly record?: object;
   likes: number;
 }
 
@@ -100,6 +102,7 @@ export class FakePlatform implements AsyncDisposable {
       text: post.text,
       createdAt: post.createdAt,
       langs: ['en'],
+      ...post.record,
       ...(post.reply === undefined ? {} : { reply: post.reply }),
       ...(post.image === undefined
         ? {}
@@ -155,7 +158,7 @@ export class FakePlatform implements AsyncDisposable {
   #answer(url: URL): { status: number; body: string | Buffer; type: string } {
     const json = (value: object, status = 200) => ({
       status,
-      body: JSON.stringify(value),
+      body: JSON.stringify(value).replaceAll('"BEYOND"', '1e999'),
       type: 'application/json',
     });
     const method = url.pathname.replace('/xrpc/', '');

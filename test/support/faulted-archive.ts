@@ -10,8 +10,9 @@ import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { stringify } from 'yaml';
 import { registerSource } from '../../src/capture/collect.ts';
+import type { RunOutcome } from '../../src/capture/outcome.ts';
 import type { CaptureContext } from '../../src/capture/progress.ts';
-import { captureSource, type RunOutcome } from '../../src/capture/run.ts';
+import { captureSource } from '../../src/capture/run.ts';
 import type { Environment } from '../../src/config.ts';
 import { type Archive, openArchive } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';

@@ -183,8 +183,9 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
     });
 }
 
-function sourceLine({ source, lastRun, status, unfinished }: SourceStatus): string {
-  const last = lastRun === null ? 'no run has ended' : `${status} at ${lastRun}`;
+function sourceLine({ source, lastRun, status, rejected, unfinished }: SourceStatus): string {
+  const aside = rejected === null || rejected === 0 ? '' : `, ${rejected} rejected`;
+  const last = lastRun === null ? 'no run has ended' : `${status} at ${lastRun}${aside}`;
   if (unfinished === null) return `  ${source}: ${lastRun === null ? 'never ran' : last}`;
   return unfinished.running
     ? `  ${source}: a run goes on since ${unfinished.startedAt}; before it, ${last}`

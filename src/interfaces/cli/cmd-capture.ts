@@ -5,7 +5,7 @@ import { readSettings } from '../../config.ts';
 import { EXIT, InputError } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
 import type { SourceSettings } from '../../core/settings.ts';
-import { checkSource, collect, serve } from '../../operations.ts';
+import { checkSource, collectAll, serve } from '../../operations.ts';
 import { openHome, type Shell } from './shell.ts';
 
 function chosen(sources: readonly SourceSettings[], ids: readonly string[]): readonly SourceSettings[] {
@@ -74,18 +74,12 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'collect');
       const output = shell.output();
-      const runs: Awaited<ReturnType<typeof collect>>[] = [];
-      for (const one of chosen(archive.settings.sources, ids)) {
-        if (shell.signal.aborted) break;
-        runs.push(
-          await collect(archive, one, {
-            signal: shell.signal,
-            onProgress: (counts) =>
-              output.progress(`${one.id}: ${counts.captured} new, ${counts.changed} changed`),
-            onNote: output.note,
-          }),
-        );
-      }
+      const { runs, defects } = await collectAll(archive, chosen(archive.settings.sources, ids), {
+        signal: shell.signal,
+        onProgress: (source, counts) =>
+          output.progress(`${source}: ${counts.captured} new, ${counts.changed} changed`),
+        onNote: output.note,
+      });
       await archive.checkpoint();
       output.progress('');
       output.result({ runs }, () =>
@@ -94,11 +88,13 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
           : runs
               .map(
                 (run) =>
-                  `${run.source}: ${run.status}. ${run.seen} seen, ${run.captured} captured, ${run.changed} changed, ${run.missing} missing, ${run.restored} restored, ${run.media} media.${run.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('')}`,
+                  `${run.source}: ${run.status}. ${run.seen} seen, ${run.captured} captured, ${run.changed} changed, ${run.missing} missing, ${run.restored} restored, ${run.media} media, ${run.rejected} rejected.${run.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('')}`,
               )
               .join('\n'),
       );
-      if (runs.some((run) => run.status !== 'complete')) shell.end(EXIT.incomplete);
+      for (const defect of defects) output.note(defect instanceof Error ? (defect.stack ?? '') : `${defect}`);
+      if (defects.length > 0) shell.end(EXIT.unexpected);
+      else if (runs.some((run) => run.status !== 'complete')) shell.end(EXIT.incomplete);
     });
 
   program

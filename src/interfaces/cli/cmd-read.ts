@@ -23,7 +23,8 @@ const EXCERPT = 160;
 
 /** The beginning of a record's title and text on one line; a cut shows as one. */
 function excerpt({ title, text, url }: Record<'title' | 'text' | 'url', string | null>): string {
-  const flat = [...`${title === null ? '' : `${title}: `}${text ?? ''}`.replaceAll(/\s+/g, ' ').trim()];
+  const written = [title, text].map((one) => one?.replaceAll(/\s+/g, ' ').trim()).filter((one) => one);
+  const flat = [...written.join(': ')];
   if (flat.length === 0) return `(no text) ${url ?? ''}`.trimEnd();
   return flat.length > EXCERPT ? `${flat.slice(0, EXCERPT).join('')}…` : flat.join('');
 }

@@ -7,10 +7,13 @@ import type { Item, MediaReference } from '../collector.ts';
 import { plainText } from './plain-text.ts';
 
 export interface FeedItem {
-  /** guid or id; else the link; else `sha256:` of title and date, so that even a nameless item keeps its identity. */
+  /** guid or id; else the link; else `sha256:` of title and date; else of what is written: an item without a name keeps its identity. */
   readonly id: string;
   readonly item: Item;
+  /** What the author wrote, under `feed-content/2`. */
   readonly comparison: Json;
+  /** The same under `feed-content/1`. */
+  readonly formerComparison: Json;
   readonly media: readonly MediaReference[];
 }
 
@@ -31,6 +34,14 @@ interface Parts {
     readonly type?: string | undefined;
     readonly title?: string | undefined;
   }[];
+  /**
+   * Everything that the author controls, by the feed's own names. Left out is what changes though nobody edits: counters and addresses of
+   * comments (slash, thr, wfw, rel=replies), views and ratings, addresses of thumbnails and players (signed anew for each answer), an
+   * author's picture, and the date of the last change, which many servers set whenever they answer (in Atom it counts where no other is given).
+   * Addresses stand whole and as written: which of their parameters only track a reader, their server alone knows. Members are named one
+   * by one, so that a parser that learns to read more makes no false edits.
+   */
+  readonly written: Readonly<Record<string, unknown>>;
 }
 
 /** @param document a whole RSS document with one item. @returns null when the parser finds none in it */
@@ -53,6 +64,26 @@ export function readRssItem(document: string, base: string): FeedItem | null {
       tags: item.categories?.map((category) => category.name) ?? [],
       links: [],
       enclosures: item.enclosures ?? [],
+      written: {
+        title: item.title,
+        link: item.link,
+        permalink,
+        description: item.description,
+        encoded: item.content?.encoded,
+        authors: item.authors,
+        published: item.pubDate ?? item.dc?.dates,
+        categories: item.categories,
+        enclosures: item.enclosures,
+        source: item.source,
+        creators: item.dc?.creators,
+        contributors: item.dc?.contributors,
+        subjects: item.dc?.subjects,
+        dcDescriptions: item.dc?.descriptions,
+        languages: item.dc?.languages,
+        rights: item.dc?.rights,
+        itunes: [item.itunes?.title, item.itunes?.subtitle, item.itunes?.summary],
+        media: mediaTexts(item.media),
+      },
     },
     base,
   );
@@ -80,13 +111,63 @@ export function readAtomEntry(document: string, base: string): FeedItem | null {
       date: entry.published ?? entry.updated,
       language: entry.xml?.lang,
       tags: entry.categories?.map((category) => category.label ?? category.term) ?? [],
-      links: links.filter((link) => link.rel === 'related' || link.rel === 'via').map((link) => link.href),
+      links: [
+        ...links.filter((link) => link.rel === 'related' || link.rel === 'via').map((link) => link.href),
+        entry.content?.src,
+      ],
       enclosures: links
         .filter((link) => link.rel === 'enclosure')
         .map((link) => ({ url: link.href, type: link.type, title: link.title })),
+      written: {
+        title: [entry.title?.type, entry.title?.value],
+        summary: [entry.summary?.type, entry.summary?.value],
+        content: [entry.content?.type, entry.content?.value, entry.content?.src],
+        authors: entry.authors?.map(({ name, uri, email }) => [name, uri, email]),
+        contributors: entry.contributors?.map(({ name, uri, email }) => [name, uri, email]),
+        published: entry.published ?? entry.updated,
+        categories: entry.categories,
+        links: links
+          .filter((link) => !SERVERS_LINKS.has(link.rel ?? 'alternate'))
+          .map(({ href, rel, type, hreflang, title, length }) => [href, rel, type, hreflang, title, length]),
+        rights: entry.rights?.value,
+        source: [entry.source?.id, entry.source?.title?.value],
+        language: entry.xml?.lang,
+        media: mediaTexts(entry.media),
+      },
     },
     base,
   );
+}
+
+/** Links that the server adds for programs; those of replies carry counters. */
+const SERVERS_LINKS = new Set([
+  'self',
+  'edit',
+  'edit-media',
+  'replies',
+  'hub',
+  'service.post',
+  'service.edit',
+]);
+
+/** In some feeds the only place of a video's description, or of what a picture shows. */
+function mediaTexts(media: MediaTexts | undefined): unknown {
+  return [media, ...(media?.contents ?? []), media?.group, ...(media?.group?.contents ?? [])].map((one) => [
+    one?.title?.value,
+    one?.description?.value,
+    one?.keywords,
+  ]);
+}
+
+interface MediaText {
+  readonly title?: { readonly value?: string | undefined } | undefined;
+  readonly description?: { readonly value?: string | undefined } | undefined;
+  readonly keywords?: readonly string[] | undefined;
+}
+
+interface MediaTexts extends MediaText {
+  readonly contents?: readonly MediaText[] | undefined;
+  readonly group?: (MediaText & { readonly contents?: readonly MediaText[] | undefined }) | undefined;
 }
 
 /** @param value one element of a JSON Feed's `items`. @returns null when the parser finds no item in it */
@@ -111,6 +192,21 @@ export function readJsonItem(value: unknown, base: string): FeedItem | null {
         ...picture,
         ...(item.attachments ?? []).map((one) => ({ url: one.url, type: one.mime_type, title: one.title })),
       ],
+      written: {
+        title: item.title,
+        url: item.url,
+        externalUrl: item.external_url,
+        text: item.content_text,
+        html: item.content_html,
+        summary: item.summary,
+        image: item.image,
+        bannerImage: item.banner_image,
+        published: item.date_published,
+        authors: item.authors?.map(({ name, url }) => [name, url]),
+        tags: item.tags,
+        language: item.language,
+        attachments: item.attachments,
+      },
     },
     base,
   );
@@ -118,8 +214,8 @@ export function readJsonItem(value: unknown, base: string): FeedItem | null {
 
 function feedItem(parts: Parts, base: string): FeedItem | null {
   const link = webAddress(parts.link, base);
-  const id = parts.id || link || nameless(parts);
-  if (id === null) return null;
+  const id = (parts.id || link || nameless(parts))?.toWellFormed();
+  if (id === undefined) return null;
   const createdAt = momentOf(parts.date);
   const media = parts.enclosures.flatMap(({ url, type, title }): MediaReference[] => {
     const address = webAddress(url, base);
@@ -150,7 +246,7 @@ function feedItem(parts: Parts, base: string): FeedItem | null {
     quotes: null,
     reposts: null,
   };
-  const comparison: Json = {
+  const formerComparison: Json = {
     title: parts.title ?? null,
     link,
     content,
@@ -158,16 +254,20 @@ function feedItem(parts: Parts, base: string): FeedItem | null {
     author: parts.author ?? null,
     published: parts.date ?? null,
   };
-  return { id, item, comparison, media };
+  // By way of JSON text: members that the feed does not have are left out.
+  const comparison = JSON.parse(JSON.stringify(parts.written)) as Json;
+  return { id, item, comparison, formerComparison, media };
 }
 
 function given(values: readonly (string | null | undefined)[]): string[] {
   return values.filter((value): value is string => value !== undefined && value !== null && value !== '');
 }
 
-function nameless({ title, date }: Parts): string | null {
-  if (!title && !date) return null;
-  return `sha256:${sha256Hex(`${title ?? ''}\n${date ?? ''}`)}`;
+/** @returns null when nothing is written in it */
+function nameless({ title, date, content, enclosures }: Parts): string | null {
+  if (title || date) return `sha256:${sha256Hex(`${title ?? ''}\n${date ?? ''}`)}`;
+  const written = given([content, ...enclosures.map((one) => one.url)]);
+  return written.length === 0 ? null : `sha256:${sha256Hex(JSON.stringify(written))}`;
 }
 
 /** @returns an absolute http(s) address, or null */

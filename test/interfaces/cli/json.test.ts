@@ -32,6 +32,7 @@ const run = z.strictObject({
   missing: count,
   restored: count,
   media: count,
+  rejected: z.literal(0),
   errors: z.array(z.strictObject({ code: text, message: text })),
 });
 const record = z.strictObject({
@@ -108,6 +109,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
           schedule: z.null(),
           lastRun: z.null(),
           status: z.null(),
+          rejected: z.null(),
           unfinished: z.null(),
         }),
       ]),

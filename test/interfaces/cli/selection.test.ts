@@ -14,7 +14,8 @@ import { answering } from '../../support/replay.ts';
 
 const LONG = 'word '.repeat(60).trim();
 const FEED = `<rss version="2.0"><channel><title>City</title><link>https://example.gov</link><description>d</description>
-<item><guid isPermaLink="false">1</guid><title>Library hours</title><description>${LONG}</description></item></channel></rss>`;
+<item><guid isPermaLink="false">1</guid><title>Library hours</title><description>${LONG}</description></item>
+<item><guid isPermaLink="false">2</guid><title>Closed</title></item></channel></rss>`;
 
 test('a source that the archive never had is refused, not answered with an empty bundle; no match is said aloud', async (t) => {
   const server = await answering(t, (_, response) => {
@@ -57,4 +58,7 @@ test('a source that the archive never had is refused, not answered with an empty
 
   const found = await run('search', 'library', '--source', 'city-news');
   assert.match(found.stdout, /^1 record\n.*\n {4}Library hours: word word .*…$/m);
+
+  const untold = await run('search', 'closed');
+  assert.match(untold.stdout, /\n {4}Closed$/m, 'a title without a text stands alone');
 });
