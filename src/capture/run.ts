@@ -47,8 +47,8 @@ export async function captureSource(
   collector: Collector,
   options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
 ): Promise<RunOutcome> {
-  // The session's lock goes with its connection, which is closed and not given back.
-  using lock = await context.database.hold();
+  // The session's lock goes with its connection, which is not given back.
+  await using lock = await context.database.hold();
   const { rows } = await lock.query<{ got: boolean }>(TAKE_RUN_LOCK, [source.id]);
   if (rows[0]?.got !== true) return busy(source.name, `another run of ${source.name} is going on`);
   try {

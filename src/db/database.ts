@@ -25,6 +25,7 @@ const CONNECT_TIMEOUT_MS = 15_000;
 /** An idle connection whose other end vanished without a word is noticed, and not waited for. */
 const KEEP_ALIVE_AFTER_MS = 30_000;
 const CONNECTIONS = 8;
+const UNLOCK_TIMEOUT_MS = 2000;
 
 export interface DatabaseHandle extends AsyncDisposable {
   readonly db: Database;
@@ -33,8 +34,8 @@ export interface DatabaseHandle extends AsyncDisposable {
   hold(): Promise<HeldConnection>;
 }
 
-/** A connection that is kept while its holder works with others. Disposing it closes it, and so frees every lock it holds. */
-export interface HeldConnection extends Disposable {
+/** A connection that is kept while its holder works with others. Disposing it frees every lock it holds, and closes it. */
+export interface HeldConnection extends AsyncDisposable {
   query: pg.ClientBase['query'];
 }
 
@@ -150,7 +151,10 @@ function holdAtMost(limit: number, pool: pg.Pool): () => Promise<HeldConnection>
       const client = await pool.connect();
       return {
         query: client.query,
-        [Symbol.dispose]() {
+        async [Symbol.asyncDispose]() {
+          // Closing frees them too, but in the server's own time: whoever asks next would meet the lock of what is over.
+          const unlock = { text: 'SELECT pg_advisory_unlock_all()', query_timeout: UNLOCK_TIMEOUT_MS };
+          await client.query(unlock).catch(() => undefined); // of a connection that broke they are gone, or go with it
           client.release(true);
           next();
         },

@@ -36,7 +36,7 @@ export async function* payloadRows(
   store: string,
 ): AsyncGenerator<PayloadRow> {
   // The cursor, and what it keeps on the server, go with the connection.
-  using connection = await database.hold();
+  await using connection = await database.hold();
   await connection.query(
     `DECLARE payload_rows NO SCROLL CURSOR WITH HOLD FOR
        SELECT coalesce(p.commitment, d.commitment) AS commitment, d.seq AS destroyed, v.commitment IS NOT NULL AS kept,

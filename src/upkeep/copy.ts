@@ -80,7 +80,7 @@ export async function copyStore(
   options: { leaveDamaged: boolean; signal: AbortSignal; onProgress?: (text: string) => void },
 ): Promise<CopyResult> {
   // Its locks go with this connection, however the process ends.
-  using lock = await context.database.hold();
+  await using lock = await context.database.hold();
   if (!(await tryCopyAlone(lock)))
     throw new RefusedError('another `muniment store copy` of this archive is going on', {
       hint: 'Wait for it to end, or stop it; a copy goes on where it was stopped.',
