@@ -5,6 +5,7 @@ import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type pg from 'pg';
+import { VerificationError } from '../../src/core/errors.ts';
 import { decodeEntry, type Entry, encodeEntry, genesis } from '../../src/ledger/entry.ts';
 import { leafHash, RightEdge } from '../../src/ledger/tree.ts';
 import { containerHeader, readContainerHeader } from '../../src/store/container.ts';
@@ -59,6 +60,21 @@ const CHANGES: readonly Change[] = [
     kind: 'entry-moved',
   },
   { what: 'another head', sql: 'UPDATE ledger_head SET root = sha256(root)', kind: 'head-differs' },
+  {
+    what: "the head's right edge",
+    sql: 'UPDATE ledger_head SET edge = set_byte(edge, 0, get_byte(edge, 0) # 1)',
+    kind: 'head-differs',
+  },
+  {
+    what: 'the leaf that the head continues',
+    sql: 'UPDATE ledger_head SET last = sha256(last)',
+    kind: 'head-differs',
+  },
+  {
+    what: "the head's time",
+    sql: "UPDATE ledger_head SET at = at - interval '1 day'",
+    kind: 'head-differs',
+  },
   { what: 'a body of an entry', sql: "UPDATE entry_bodies SET body = body || ' '", kind: 'body-altered' },
   { what: 'a salt', sql: 'UPDATE payloads SET salt = sha256(salt)', kind: 'row-differs' },
   { what: 'another name of a source', sql: "UPDATE sources SET name = 'other'", kind: 'row-differs' },
@@ -160,6 +176,42 @@ describe('an archive that was tampered with', () => {
       ['root-differs'],
       'the rewritten ledger is consistent in itself; the pinned head is what gives it away',
     );
+    assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
+  });
+
+  test('nothing is entered on a head that does not fit the newest entry, and a head put right goes on', async () => {
+    const { ledger, account } = made.archive;
+    const count = async () => {
+      const { rows } = await admin.query('SELECT count(*) AS n FROM ledger_entries');
+      return (rows[0] as { n: number }).n;
+    };
+    const changes = [
+      'last = sha256(last)',
+      "at = at + interval '1 day'",
+      "at = at - interval '1 day'",
+      'root = sha256(root)',
+      'edge = sha256(edge)',
+      'size = size - 1',
+      'size = size + 1',
+    ];
+    const before = await count();
+    await admin.query('CREATE TEMP TABLE kept_head AS SELECT * FROM public.ledger_head');
+    for (const change of changes) {
+      await admin.query(`UPDATE ledger_head SET ${change}`);
+      await assert.rejects(
+        ledger.write(account.id, async (batch) => batch.add({ type: 'key.added', key: 'never' })),
+        VerificationError,
+        change,
+      );
+      await admin.query('DELETE FROM ledger_head');
+      await admin.query('INSERT INTO ledger_head SELECT * FROM kept_head');
+    }
+    await admin.query('DROP TABLE kept_head');
+    assert.equal(await count(), before);
+    await ledger.write(account.id, async (batch) =>
+      batch.add({ type: 'key.added', key: made.archive.verifierKeyText }),
+    );
+    await made.archive.checkpoint();
     assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
   });
 

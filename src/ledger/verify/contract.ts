@@ -14,7 +14,7 @@ export interface ArchiveReader {
   entries(): AsyncIterable<StoredEntry[]>;
   /** One entry's bytes, or null. */
   entry(seq: number): Promise<Buffer | null>;
-  head(): Promise<{ size: number; root: Buffer; edge: Buffer } | null>;
+  head(): Promise<{ size: number; root: Buffer; edge: Buffer; last: Buffer; at: string } | null>;
   /** Rows of a table with `from <= seq < to`. */
   rows(
     table: ProjectedTable | 'entry_bodies' | 'accounts' | 'sources',

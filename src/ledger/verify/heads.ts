@@ -80,14 +80,23 @@ export class HeadCheck {
   /** The database's own head, which the sequencer goes on from. @param chain at its end */
   async checkHead(chain: ChainCheck): Promise<void> {
     const head = await this.#reader.head();
-    if (head === null) this.#findings.problem('head-differs', null, null, 'the database has no ledger head');
-    else if (head.size !== chain.size || !head.root.equals(chain.root())) {
+    if (head === null) {
+      this.#findings.problem('head-differs', null, null, 'the database has no ledger head');
+      return;
+    }
+    const differing: string[] = [];
+    if (head.size !== chain.size) differing.push('size');
+    if (!head.root.equals(chain.root())) differing.push('root');
+    if (!head.edge.equals(chain.edge())) differing.push('edge');
+    if (!head.last.equals(chain.last)) differing.push('last');
+    // An empty log has the time of its making, which no entry tells.
+    if (chain.size > 0 && head.at !== chain.at) differing.push('at');
+    if (differing.length > 0)
       this.#findings.problem(
         'head-differs',
         chain.size,
         null,
-        `the stored head (size ${head.size}) is not the head of the stored entries (size ${chain.size})`,
+        `the stored head (size ${head.size}) is not the head of the stored entries (size ${chain.size}): it differs in ${differing.join(', ')}`,
       );
-    }
   }
 }
