@@ -18,7 +18,7 @@ import { migrate } from './db/migrate.ts';
 import { readDrill } from './drill.ts';
 import type { ExportResult } from './export/export.ts';
 import { type BundleCheck, checkBundle, checkText } from './export/verify-bundle.ts';
-import { retentionLine } from './governance.ts';
+import { retentionLines } from './governance.ts';
 import { decodeEntry } from './ledger/entry.ts';
 import { openNote, parseCheckpoint, parseVerifierKey, signNote } from './ledger/note.ts';
 import { entriesFrom, withArchiveReader } from './ledger/reader.ts';
@@ -391,6 +391,7 @@ export async function exportRecords(
     .executeTakeFirstOrThrow();
   const lastAt = decodeEntry(last.entry).entry.at;
   const moment = Temporal.Instant.from(lastAt);
+  const retention = await retentionLines(archive, { size, moment });
   const result = await exportBundle({
     db: archive.database.db,
     store: archive.store,
@@ -400,7 +401,7 @@ export async function exportRecords(
     // The time of the last entry, not of the signing: two exports at one size must be the same to the byte.
     checkpoint: { size, root, note: stored.note, at: lastAt },
     signer: { verifierKey: signer.key.verifierKey, signNote: (text) => signNote(text, signer.key) },
-    explain: (record) => retentionLine(archive, record.id, { size, moment }),
+    explain: (record) => retention(record.id),
     selection,
     out: options.out,
     replace: options.replace,

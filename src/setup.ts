@@ -16,6 +16,7 @@ import { type Database, openDatabase } from './db/database.ts';
 import { requireSchema } from './db/migrate.ts';
 import { type Batch, Ledger } from './ledger/append.ts';
 import { readBeginning } from './ledger/beginning.ts';
+import { BODY_KIND } from './ledger/body-kind.ts';
 import { newSigningKey } from './ledger/note.ts';
 import { openSigner, type Signer } from './ledger/signer.ts';
 import { openStore } from './store/open.ts';
@@ -191,7 +192,7 @@ export function enterOperator(batch: Batch, operator: string, tokenHash: Buffer)
   const body = { id: operator, name: 'operator', roles: [...ROLES] };
   const seq = batch.addWithBody(
     { type: 'account.changed', account: operator, change: 'added' },
-    'account',
+    BODY_KIND.account,
     body,
   );
   const row = { id: operator, seq, name: body.name, roles: body.roles, token_hash: tokenHash };

@@ -3,6 +3,7 @@
 import { canonicalText, type Json } from '../core/canonical.ts';
 import { newId } from '../core/ids.ts';
 import type { SourceSettings } from '../core/settings.ts';
+import { BODY_KIND } from '../ledger/body-kind.ts';
 import { openCollector } from '../sources/open.ts';
 import type { SourceName } from './documents.ts';
 import type { RunOutcome } from './outcome.ts';
@@ -29,7 +30,7 @@ export async function registerSource(context: CaptureContext, settings: SourceSe
   }
   await context.ledger.write(context.actor, async (batch) => {
     const change = known === undefined ? 'added' : 'changed';
-    const seq = batch.addWithBody({ type: 'source.changed', source: id, change }, 'source', body);
+    const seq = batch.addWithBody({ type: 'source.changed', source: id, change }, BODY_KIND.source, body);
     batch.afterwards(() =>
       batch.tx
         .insertInto('sources')

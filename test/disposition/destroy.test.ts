@@ -2,17 +2,18 @@
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type pg from 'pg';
-import { RefusedError } from '../../src/core/errors.ts';
+import { RefusedError, VerificationError } from '../../src/core/errors.ts';
 import {
   type DecisionInputs,
   type DispositionContext,
   destroyRecords,
   finishDestructions,
 } from '../../src/disposition/destroy.ts';
+import { policyInForce } from '../../src/disposition/policy-in-force.ts';
 import { putPolicyInForce } from '../../src/governance.ts';
 import { ERASED_COLUMNS } from '../../src/ledger/projection.ts';
 import { searchRecords } from '../../src/operations.ts';
@@ -128,6 +129,39 @@ describe('destruction', () => {
     const list = [await recordOf('library'), await recordOf('street')];
     await assert.rejects(destroyRecords(context, list, await inputs()), /may not be destroyed: held/);
     assert.equal(await size(), entries);
+    assert.equal((await verifyArchiveOf(made.archive)).ok, true);
+  });
+
+  test('a hold whose entry lost its kind, its body or its bytes is not taken for none: nothing is destroyed, and verification finds it', async () => {
+    const { db } = made.archive.database;
+    assert.equal((await policyInForce(db, Number.MAX_SAFE_INTEGER)).policy.holds.length, 1);
+    await admin.query('CREATE TEMP TABLE kept_bodies AS SELECT * FROM public.entry_bodies');
+    await rename(policyFile('holds/smith.yaml'), policyFile('holds/smith.away'));
+    const changes: [sql: string, kinds: string[]][] = [
+      ["UPDATE entry_bodies SET kind = 'policy.holdz' WHERE kind = 'policy.holds'", ['row-differs']],
+      ["DELETE FROM entry_bodies WHERE kind = 'policy.holds'", ['body-missing']],
+      ["UPDATE entry_bodies SET body = '{\"files\":[]}' WHERE kind = 'policy.holds'", ['body-altered']],
+      ["UPDATE entry_bodies SET body = '{}', kind = 'note' WHERE kind = 'policy.holds'", ['body-altered']],
+    ];
+    for (const [sql, kinds] of changes) {
+      await admin.query(sql);
+      await assert.rejects(policyInForce(db, Number.MAX_SAFE_INTEGER), VerificationError, sql);
+      await assert.rejects(
+        destroyRecords(context, [await recordOf('street')], await inputs()),
+        VerificationError,
+        sql,
+      );
+      const { problems } = await verifyArchiveOf(made.archive);
+      assert.deepEqual(
+        problems.map(({ kind }) => kind),
+        kinds,
+        sql,
+      );
+      await admin.query('DELETE FROM entry_bodies');
+      await admin.query('INSERT INTO entry_bodies SELECT * FROM kept_bodies');
+    }
+    await admin.query('DROP TABLE kept_bodies');
+    await rename(policyFile('holds/smith.away'), policyFile('holds/smith.yaml'));
     assert.equal((await verifyArchiveOf(made.archive)).ok, true);
   });
 

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { canonicalBytes, type Json } from '../../src/core/canonical.ts';
 import { bodyCommitment } from '../../src/core/digest.ts';
 import { ObjectNotFoundError } from '../../src/core/errors.ts';
+import { BODY_KIND } from '../../src/ledger/body-kind.ts';
 import type { Entry } from '../../src/ledger/entry.ts';
 import { leafHash } from '../../src/ledger/tree.ts';
 import type { ArchiveReader, RowWithSeq } from '../../src/ledger/verify/contract.ts';
@@ -80,6 +81,7 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
     given.destruction === undefined
       ? []
       : [{ seq: given.destruction[0], commitment: PAYLOAD, record_id: RECORD, intent: given.destruction[1] }];
+  const kindAt = (seq: number) => (given.restores.some(({ at }) => at === seq) ? BODY_KIND.restore : 'note');
   const reader: ArchiveReader = {
     async *entries() {
       yield log.entries.map((entry, seq) => ({ seq, entry, leaf: leafHash(entry) }));
@@ -89,7 +91,7 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
     rows: async (table, from, to) => {
       const rows =
         table === 'entry_bodies'
-          ? [...bodies].map(([seq, body]) => ({ seq, kind: 'note', salt: SALT, body }))
+          ? [...bodies].map(([seq, body]) => ({ seq, kind: kindAt(seq), salt: SALT, body }))
           : table === 'payload_destructions'
             ? destroyed
             : [];

@@ -76,6 +76,11 @@ const CHANGES: readonly Change[] = [
     kind: 'head-differs',
   },
   { what: 'a body of an entry', sql: "UPDATE entry_bodies SET body = body || ' '", kind: 'body-altered' },
+  {
+    what: 'another kind of a body',
+    sql: "UPDATE entry_bodies SET kind = 'note' WHERE kind = 'source'",
+    kind: 'row-differs',
+  },
   { what: 'a salt', sql: 'UPDATE payloads SET salt = sha256(salt)', kind: 'row-differs' },
   { what: 'another name of a source', sql: "UPDATE sources SET name = 'other'", kind: 'row-differs' },
 ];

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { parsedJson } from '../../core/canonical.ts';
 import { bodyCommitment } from '../../core/digest.ts';
+import { isKindOf } from '../body-kind.ts';
 import type { Problem } from '../chain.ts';
 import type { Entry } from '../entry.ts';
 import type { VerifyOptions } from './contract.ts';
@@ -64,6 +65,13 @@ export class Bodies {
       );
       return;
     }
+    if (!isKindOf(String(row.kind), entry.type, body))
+      this.#findings.problem(
+        'row-differs',
+        seq,
+        null,
+        `entry_bodies.kind is not that of entry ${seq} and its body`,
+      );
     this.#rows.compareNamed(seq, entry, body, rowsOf);
     if (entry.type === 'restore.performed') this.#addRestore(entry, body);
   }
