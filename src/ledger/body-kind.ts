@@ -20,7 +20,7 @@ export const FILES_BODY = '{"files":';
 const KNOWN: ReadonlySet<string> = new Set(Object.values(BODY_KIND));
 
 /** @returns the kind that entry and body imply; null for a sealed body that this Muniment does not know */
-function impliedKind(type: Entry['type'], body: Buffer): string | null {
+export function impliedKind(type: Entry['type'], body: Buffer): string | null {
   switch (type) {
     case 'account.changed':
       return BODY_KIND.account;

@@ -10,6 +10,7 @@ import { DocumentCheck } from './verify/documents.ts';
 import { EntryCheck } from './verify/entries.ts';
 import { Findings } from './verify/findings.ts';
 import { HeadCheck } from './verify/heads.ts';
+import { NamedCheck } from './verify/named.ts';
 import { PayloadCheck } from './verify/payloads.ts';
 import { RowCheck } from './verify/rows.ts';
 
@@ -24,13 +25,15 @@ export async function verifyArchive(reader: ArchiveReader, options: VerifyOption
   const findings = new Findings(options.onProblem);
   const heads = new HeadCheck(reader, options, findings);
   const rows = new RowCheck(findings);
-  const bodies = new Bodies(findings, rows);
+  const named = new NamedCheck(findings);
+  const bodies = new Bodies(findings, named);
   const payloads = new PayloadCheck(reader, findings, options.signal);
   const entries = new EntryCheck(reader, {
     bodies,
     payloads,
     documents: new DocumentCheck(findings),
     destructions: new DestructionCheck(reader, findings, bodies),
+    named,
     rows,
   });
 
@@ -59,6 +62,7 @@ export async function verifyArchive(reader: ArchiveReader, options: VerifyOption
   if (pinned !== null)
     heads.compareRoot(chain, pinned, 'root-differs', 'the signed head kept outside the database');
   await heads.checkHead(chain);
+  await named.compare(reader, (seq, problem) => bodies.missingFor(seq, seq, problem));
   await reportStrayRows(reader, chain.size, findings);
   await payloads.checkCovered();
   // A restore verifies what it made before that is signed, and pins no head.

@@ -4,7 +4,7 @@ import { type Entry, encodeEntry, genesis } from '../../src/ledger/entry.ts';
 import { leafHash, nodeHash, RightEdge } from '../../src/ledger/tree.ts';
 
 export const ORIGIN = 'archive.example.gov/social';
-const ACTOR = '019a3c5e-0000-7000-8000-000000000001';
+export const ACTOR = '019a3c5e-0000-7000-8000-000000000001';
 
 export interface Log {
   readonly entries: readonly Buffer[];

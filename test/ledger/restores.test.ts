@@ -11,12 +11,14 @@ import type { Entry } from '../../src/ledger/entry.ts';
 import { leafHash } from '../../src/ledger/tree.ts';
 import type { ArchiveReader, RowWithSeq } from '../../src/ledger/verify/contract.ts';
 import { verifyArchive } from '../../src/ledger/verify.ts';
-import { makeLog, ORIGIN } from './log.ts';
+import { ACTOR, makeLog, ORIGIN } from './log.ts';
 
 const SALT = Buffer.alloc(32, 7);
 const RECORD = '019a3c5e-0000-7000-8000-000000000002';
 const PAYLOAD = 'ab'.repeat(32);
 const SIZE = 12;
+/** Who wrote all of it, added by the first entry. */
+const CLERK = { id: ACTOR, name: 'clerk', roles: ['operator'] };
 /** The restore: entries 2 to 6 came from a published log, 2 of their bodies were lost. */
 const RESTORE = 8;
 const GENUINE: Restore = { at: RESTORE, size: 2, replayed: 5, lostBodies: 2 };
@@ -56,13 +58,16 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
     const restore = given.restores.find((one) => one.at === seq);
     const said: Json =
       restore === undefined
-        ? { note: seq }
+        ? seq === 0
+          ? CLERK
+          : { note: seq }
         : restore.lostBodies === null
           ? {}
           : { lostBodies: restore.lostBodies };
     const bytes = canonicalBytes(said);
     bodies.set(seq, bytes);
     const body = bodyCommitment(SALT, bytes);
+    if (seq === 0) return { ...common, type: 'account.changed', account: ACTOR, change: 'added', body };
     if (restore === undefined) return { ...common, type: 'sealed', body };
     const { size, replayed } = restore;
     return {
@@ -81,7 +86,10 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
     given.destruction === undefined
       ? []
       : [{ seq: given.destruction[0], commitment: PAYLOAD, record_id: RECORD, intent: given.destruction[1] }];
-  const kindAt = (seq: number) => (given.restores.some(({ at }) => at === seq) ? BODY_KIND.restore : 'note');
+  const kindAt = (seq: number): string => {
+    if (given.restores.some(({ at }) => at === seq)) return BODY_KIND.restore;
+    return seq === 0 ? BODY_KIND.account : 'note';
+  };
   const reader: ArchiveReader = {
     async *entries() {
       yield log.entries.map((entry, seq) => ({ seq, entry, leaf: leafHash(entry) }));
@@ -94,7 +102,9 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
           ? [...bodies].map(([seq, body]) => ({ seq, kind: kindAt(seq), salt: SALT, body }))
           : table === 'payload_destructions'
             ? destroyed
-            : [];
+            : table === 'accounts'
+              ? [{ ...CLERK, seq: 0 }]
+              : [];
       return rows.filter(({ seq }) => seq >= from && seq < to);
     },
     strayRows: async () => 0,

@@ -5,6 +5,8 @@ import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type pg from 'pg';
+import { openArchive } from '../../src/context.ts';
+import { systemClock } from '../../src/core/clock.ts';
 import { VerificationError } from '../../src/core/errors.ts';
 import { decodeEntry, type Entry, encodeEntry, genesis } from '../../src/ledger/entry.ts';
 import { leafHash, RightEdge } from '../../src/ledger/tree.ts';
@@ -83,6 +85,28 @@ const CHANGES: readonly Change[] = [
   },
   { what: 'a salt', sql: 'UPDATE payloads SET salt = sha256(salt)', kind: 'row-differs' },
   { what: 'another name of a source', sql: "UPDATE sources SET name = 'other'", kind: 'row-differs' },
+  {
+    what: 'a source moved to an entry that is none of its own',
+    sql: "UPDATE sources SET seq = 0, name = 'other'",
+    kind: 'row-differs',
+  },
+  { what: 'a removed source', sql: 'DELETE FROM sources', kind: 'row-missing' },
+  {
+    what: 'an invented source',
+    sql: "INSERT INTO sources SELECT gen_random_uuid(), seq, 'invented', platform FROM sources",
+    kind: 'row-unexpected',
+  },
+  {
+    what: 'other roles of an account, moved to another entry',
+    sql: "UPDATE accounts SET roles = '{}', seq = 5",
+    kind: 'row-differs',
+  },
+  { what: 'a removed account', sql: 'DELETE FROM accounts', kind: 'row-missing' },
+  {
+    what: 'an invented account at the entry of a capture',
+    sql: "INSERT INTO accounts SELECT gen_random_uuid(), (SELECT max(seq) FROM snapshots), 'ghost', roles, token_hash FROM accounts",
+    kind: 'row-unexpected',
+  },
 ];
 
 describe('an archive that was tampered with', () => {
@@ -118,6 +142,7 @@ describe('an archive that was tampered with', () => {
         'ledger_head',
         'entry_bodies',
         'sources',
+        'accounts',
       ];
       for (const table of tables)
         await admin.query(`CREATE TEMP TABLE kept_${table} AS SELECT * FROM public.${table}`);
@@ -218,6 +243,39 @@ describe('an archive that was tampered with', () => {
     );
     await made.archive.checkpoint();
     assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
+  });
+
+  test('nobody acts by an account that no entry vouches for, and what it entered before is noticed', async () => {
+    const { ledger } = made.archive;
+    const ghost = '019a3c5e-0000-7000-8000-00000000000f';
+    const tables = ['ledger_entries', 'ledger_head', 'accounts', 'capture_runs'];
+    for (const table of tables)
+      await admin.query(`CREATE TEMP TABLE kept_${table} AS SELECT * FROM public.${table}`);
+    await admin.query(
+      `INSERT INTO accounts SELECT $1, (SELECT max(seq) FROM snapshots), 'ghost', roles, sha256('token') FROM accounts`,
+      [ghost],
+    );
+    const acting = openArchive(
+      made.home,
+      { home: null, token: 'token', configFolder: '/nonexistent', variables: {} },
+      systemClock,
+    );
+    await assert.rejects(
+      acting,
+      (error) => error instanceof VerificationError && /ghost/.test(error.message),
+    );
+    const seq = await ledger.write(ghost, async (batch) => batch.add({ type: 'key.added', key: 'its own' }));
+    await admin.query('DELETE FROM accounts WHERE id = $1', [ghost]);
+    const { problems } = await verifyArchiveOf(made.archive);
+    for (const table of tables) {
+      await admin.query(`DELETE FROM public.${table}`);
+      await admin.query(`INSERT INTO public.${table} SELECT * FROM kept_${table}`);
+      await admin.query(`DROP TABLE kept_${table}`);
+    }
+    assert.deepEqual(
+      problems.map((problem) => [problem.kind, problem.seq]),
+      [['actor-unknown', seq]],
+    );
   });
 
   test('a signed head that is gone from outside the database is noticed', async () => {
