@@ -294,6 +294,7 @@ export async function verify(
     verifyArchive(reader, {
       origin: archive.settings.archive.origin,
       pinned,
+      signs: archive.signer !== null,
       anchors,
       drill: archive.drill,
       openCheckpoint: (note) => parseCheckpoint(openNote(note, [archive.verifierKey]).text),

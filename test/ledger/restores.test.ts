@@ -34,7 +34,7 @@ interface Case {
   readonly restores: readonly Restore[];
   /** Positions whose body is removed. */
   readonly removed: readonly number[];
-  /** Entries under the signed head; null: none is pinned. */
+  /** Entries under the signed head; null: none is pinned yet. */
   readonly signed?: number | null;
   /** Position of a destruction, and of what it names as its intent. */
   readonly destruction?: readonly [at: number, intent: number];
@@ -119,7 +119,8 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
   const { signed = SIZE } = given;
   const { problems, lostBodies, ok } = await verifyArchive(reader, {
     origin: ORIGIN,
-    pinned: signed === null ? null : log.head(signed),
+    pinned: signed === null ? 'not yet' : log.head(signed),
+    signs: true,
     anchors: [],
     openCheckpoint: () => assert.fail('there is no checkpoint'),
   });

@@ -10,6 +10,7 @@ import { systemClock } from '../../src/core/clock.ts';
 import { VerificationError } from '../../src/core/errors.ts';
 import { decodeEntry, type Entry, encodeEntry, genesis } from '../../src/ledger/entry.ts';
 import { leafHash, RightEdge } from '../../src/ledger/tree.ts';
+import { verify } from '../../src/operations.ts';
 import { containerHeader, readContainerHeader } from '../../src/store/container.ts';
 import { FakePlatform } from '../support/appview.ts';
 import {
@@ -278,15 +279,36 @@ describe('an archive that was tampered with', () => {
     );
   });
 
-  test('a signed head that is gone from outside the database is noticed', async () => {
+  test('a signed head that is gone from outside the database is noticed, also where every checkpoint is gone with it', async () => {
     const head = join(made.home, 'keys', 'head.json');
+    const kindsOf = async (archive: typeof made.archive, anchors: string[] = []) => {
+      const { problems } = await verify(archive, { anchors, signal: new AbortController().signal });
+      return problems.map((problem) => problem.kind);
+    };
+    const anchor = join(made.home, 'anchor.txt');
+    await writeFile(anchor, (await made.archive.checkpoint())?.note as string);
     await rename(head, `${head}.away`);
-    const { problems } = await verifyArchiveOf(made.archive);
+    assert.deepEqual(await kindsOf(made.archive), ['pinned-head-missing']);
+    await admin.query('CREATE TEMP TABLE kept_checkpoints AS SELECT * FROM public.checkpoints');
+    await admin.query('DELETE FROM checkpoints');
+    const worker = { ...made.archive, signer: null };
+    const [signing, anchored, working, workingAnchored] = [
+      await kindsOf(made.archive),
+      await kindsOf(made.archive, [anchor]),
+      await kindsOf(worker),
+      await kindsOf(worker, [anchor]),
+    ];
+    await admin.query('INSERT INTO checkpoints SELECT * FROM kept_checkpoints');
     await rename(`${head}.away`, head);
+    assert.deepEqual(signing, ['pinned-head-missing']);
     assert.deepEqual(
-      problems.map((problem) => problem.kind),
+      anchored,
       ['pinned-head-missing'],
+      'whoever signs must find the head that was signed last',
     );
+    assert.deepEqual(working, ['pinned-head-missing'], 'a machine without the signing key cannot know alone');
+    assert.deepEqual(workingAnchored, [], 'with a checkpoint from elsewhere it can');
+    assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
   });
 
   test('one changed byte of any payload is noticed', async () => {

@@ -57,6 +57,20 @@ export class HeadCheck {
     }
   }
 
+  /** Checkpoints in the database can be removed by whoever rewrites it: something from outside must say how long the log was. */
+  checkPinned(size: number): void {
+    const { pinned, anchors, signs } = this.#options;
+    if (pinned !== null || size === 0 || (!signs && anchors.length > 0)) return;
+    this.#findings.problem(
+      'pinned-head-missing',
+      null,
+      null,
+      signs
+        ? 'the signed head kept outside the database (keys/head.json) is gone, and every archive has one from its first command on: a rewritten or shortened ledger would go unnoticed. Restore keys/ from its backup'
+        : 'this machine holds no signed head (keys/head.json), so a rewritten or shortened ledger would go unnoticed: verify where the archive signs, or give a checkpoint that is kept elsewhere (--anchor FILE)',
+    );
+  }
+
   /** @param chain at its end, with the root at the head's size asked for. @param what the head, for people */
   compareRoot(chain: ChainCheck, head: { size: number; root: Buffer }, kind: string, what: string): void {
     const root = chain.rootAt(head.size);
