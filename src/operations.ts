@@ -1,7 +1,7 @@
 // What the interfaces call: each a whole piece of work on an opened archive. They bind the stages together and hold no rule of their own.
 // Stages that bring large libraries (parsers of feeds, PDF, S3) are imported when they are called: `muniment status` needs none of them.
 
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import cron from 'node-cron';
 import { brokenOff, type RunOutcome } from './capture/outcome.ts';
@@ -10,6 +10,7 @@ import { type Environment, readSettings, type Settings } from './config.ts';
 import { type Archive, homePaths, MIGRATIONS, openHomeDatabase, readOptional, SOFTWARE } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, MunimentError, RefusedError, VerificationError } from './core/errors.ts';
+import { makeFolder } from './core/folder.ts';
 import { newId } from './core/ids.ts';
 import type { SourceSettings } from './core/settings.ts';
 import { addressOf } from './db/database.ts';
@@ -316,7 +317,7 @@ export async function publishLedger(
   const write = async (path: string, bytes: Uint8Array | string): Promise<void> => {
     const target = join(directory, path);
     try {
-      await mkdir(dirname(target), { recursive: true });
+      makeFolder(dirname(target));
       await writeFile(`${target}.new`, bytes, { flush: true });
       await rename(`${target}.new`, target);
     } catch (cause) {

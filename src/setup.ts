@@ -2,13 +2,14 @@
 // so a call that was interrupted at any point is made again with the same answers.
 
 import { createHash, randomBytes } from 'node:crypto';
-import { access, link, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, link, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { type Environment, parseSettings, readSettings, type Settings } from './config.ts';
 import { homePaths, MIGRATIONS, openHomeDatabase, SOFTWARE, signHead } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, RefusedError } from './core/errors.ts';
+import { makeFolder, makeNamedFolder } from './core/folder.ts';
 import { newId } from './core/ids.ts';
 import { ROLES } from './core/people.ts';
 import { YamlFileError } from './core/yaml-file.ts';
@@ -63,11 +64,11 @@ export async function initArchive(
     await refuseForeign(database.db, origin, key);
   }
 
-  await mkdir(home, { recursive: true, mode: 0o700 });
+  makeNamedFolder(home, 0o700);
   await placeOnce(paths.unfinished, `${JSON.stringify(answers)}\n`, 0o600);
-  await mkdir(paths.keys, { recursive: true, mode: 0o700 });
-  for (const own of ['schedules', 'holds']) await mkdir(join(paths.policies, own), { recursive: true });
-  await mkdir(paths.spool, { recursive: true });
+  makeFolder(paths.keys, 0o700);
+  for (const own of ['schedules', 'holds']) makeFolder(join(paths.policies, own));
+  makeFolder(paths.spool);
   await placeOnce(paths.settings, text, 0o644);
   const settings = await readSettings(home, environment);
   if (!(await isPresent(paths.signingKey)))
