@@ -110,7 +110,7 @@ export async function renewLocks(
   for await (const page of duePayloads(context, now, options.all ?? false)) {
     // Reports and quarantined bytes of runs stand under no schedule.
     const records = inForce !== null ? page.flatMap(({ record }) => (record === null ? [] : [record])) : [];
-    const facts = await factsOfRecords(context.db, [...new Set(records)], Number.MAX_SAFE_INTEGER);
+    const facts = await factsForDestruction(context.db, [...new Set(records)]);
     const aims = new Map(
       [...facts].map(([record, known]) => [
         record,
@@ -164,6 +164,16 @@ async function policyForDestruction(
   } catch (error) {
     // Whoever changed the database must not bring locks to an end by it.
     if (error instanceof VerificationError) return null;
+    throw error;
+  }
+}
+
+/** @returns facts of no record where the rows are not what the ledger says */
+async function factsForDestruction(db: Database, records: readonly string[]) {
+  try {
+    return await factsOfRecords(db, records, Number.MAX_SAFE_INTEGER);
+  } catch (error) {
+    if (error instanceof VerificationError) return new Map<string, RecordFacts | 'destroyed'>();
     throw error;
   }
 }

@@ -12,6 +12,7 @@ import { type CivilSettings, isReleased, type Policy, type PolicySettings } from
 import { type PolicyFile, parsePolicy } from '../policy/load.ts';
 import type { Hold, Schedule } from '../policy/schedule.ts';
 import { refuseNarrowedHolds } from './hold-coverage.ts';
+import { CHANGED, COMMITTED, isOfType } from './vouched.ts';
 
 const KINDS = { schedules: BODY_KIND.schedules, holds: BODY_KIND.holds } as const;
 /** Holds must not show to an outsider: their entry is sealed. */
@@ -19,20 +20,9 @@ const TYPES = { schedules: 'policy.applied', holds: 'sealed' } as const;
 
 const RESTORED = BODY_KIND.restore;
 
-const CHANGED =
-  'The database was changed outside Muniment. Run `muniment verify`, and restore the database from a backup that verifies. Until then nothing may be destroyed.';
-
 function part(files: readonly PolicyFile[], room: keyof typeof KINDS): PolicyFile[] {
   return files.filter((file) => file.path.startsWith(`${room}/`));
 }
-
-/** Whether the body `b` is the one that the entry `e` commits to (FORMAT.md, section 1). */
-const COMMITTED = sql<boolean>`coalesce(position(convert_to('"body":"' || encode(sha256(
-  convert_to(E'muniment/v1/body\\n', 'UTF8') || b.salt || sha256(b.body)), 'hex') || '"', 'UTF8') IN e.entry) > 0, false)`;
-
-/** Whether the bytes of the entry `e` are of this type: no string of an entry can hold these quotation marks. */
-const isOfType = (type: string) =>
-  sql<boolean>`position(convert_to(${`"type":"${type}"`}, 'UTF8') IN e.entry) > 0`;
 
 /**
  * Reads the newest body that put this part in force. The column `kind` finds it and is not believed: whoever can write it could make a hold

@@ -14,6 +14,7 @@ import {
   finishDestructions,
 } from '../../src/disposition/destroy.ts';
 import { policyInForce } from '../../src/disposition/policy-in-force.ts';
+import { recordFacts } from '../../src/disposition/record-facts.ts';
 import { putPolicyInForce } from '../../src/governance.ts';
 import { ERASED_COLUMNS } from '../../src/ledger/projection.ts';
 import { searchRecords } from '../../src/operations.ts';
@@ -163,6 +164,28 @@ describe('destruction', () => {
     await admin.query('DROP TABLE kept_bodies');
     await rename(policyFile('holds/smith.away'), policyFile('holds/smith.yaml'));
     assert.equal((await verifyArchiveOf(made.archive)).ok, true);
+  });
+
+  test('a source whose row is gone, renamed or moved may be under a hold: nothing that it shows is destroyed, and it is not registered anew', async () => {
+    const { db } = made.archive.database;
+    const library = await recordOf('library');
+    await admin.query('CREATE TEMP TABLE kept_sources AS SELECT * FROM public.sources');
+    for (const change of [
+      'DELETE FROM sources',
+      "UPDATE sources SET name = 'zzz'",
+      "UPDATE sources SET seq = 0, name = 'zzz'",
+    ]) {
+      await admin.query(change);
+      const entries = await size();
+      await assert.rejects(destroyRecords(context, [library], await inputs()), VerificationError, change);
+      await assert.rejects(collectCity(made.archive), VerificationError, change);
+      assert.equal(await size(), entries);
+      await admin.query('DELETE FROM sources');
+      await admin.query('INSERT INTO sources SELECT * FROM kept_sources');
+    }
+    await admin.query('DROP TABLE kept_sources');
+    const facts = await recordFacts(db, library, Number.MAX_SAFE_INTEGER);
+    assert.deepEqual(facts.sources, ['city']);
   });
 
   test('takes every version from store and rows, and the archive verifies with it counted', async () => {
