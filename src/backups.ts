@@ -14,11 +14,12 @@ import type { Clock } from './core/clock.ts';
 import { bodyCommitment } from './core/digest.ts';
 import { InputError } from './core/errors.ts';
 import type { Ledger } from './ledger/append.ts';
+import { BODY_KIND } from './ledger/body-kind.ts';
 import { sealedBody } from './ledger/entry.ts';
 import { signNote } from './ledger/note.ts';
 import { policyPaths } from './policy/load.ts';
 
-export const BACKUP_KIND = 'backup.made';
+export const BACKUP_KIND = BODY_KIND.backup;
 
 /** What the ledger keeps of a backup. */
 export interface RegisteredBackup {

@@ -12,6 +12,7 @@ import { type DatabaseHandle, openDatabase } from './db/database.ts';
 import { openEmbedded } from './db/embedded.ts';
 import { migrate, requireSchema } from './db/migrate.ts';
 import { type Drill, readDrill, refuseInDrill } from './drill.ts';
+import { requireVouched } from './ledger/account.ts';
 import { Ledger } from './ledger/append.ts';
 import { readBeginning } from './ledger/beginning.ts';
 import { parseVerifierKey, type VerifierKey } from './ledger/note.ts';
@@ -268,19 +269,18 @@ function lockSigner(tx: Parameters<Parameters<Ledger['write']>[1]>[0]['tx']) {
     .compile();
 }
 
-/** The holder of the token; without one, the archive's only account. @throws RefusedError */
+/** The holder of the token; without one, the archive's only account. @throws RefusedError, VerificationError when its row is not what its entry says */
 async function actingAccount(database: DatabaseHandle, environment: Environment): Promise<Account> {
   const token =
     environment.token ?? (await readOptional(join(environment.configFolder, 'token')))?.trim() ?? null;
   const accounts = await database.db
     .selectFrom('accounts')
-    .select(['id', 'name', 'roles', 'token_hash'])
+    .select(['id', 'seq', 'name', 'roles', 'token_hash'])
     .execute();
-  const asAccount = (row: { id: string; name: string; roles: string[] }): Account => ({
-    id: row.id,
-    name: row.name,
-    roles: row.roles as Role[],
-  });
+  const asAccount = async (row: (typeof accounts)[number]): Promise<Account> => {
+    await requireVouched(database.db, row);
+    return { id: row.id, name: row.name, roles: row.roles as Role[] };
+  };
   if (token !== null) {
     const hash = createHash('sha256').update(token).digest();
     const holder = accounts.find((row) => row.token_hash?.equals(hash) === true);

@@ -145,29 +145,32 @@ export async function explainRecord(archive: Archive, record: string): Promise<D
   };
 }
 
-/** A bundle's line on retention, as of a position. Holds never stand in it: a bundle goes to the public. */
-export async function retentionLine(
+/** A bundle's lines on retention, as of a position. Holds never stand in them: a bundle goes to the public. */
+export async function retentionLines(
   archive: Archive,
-  record: string,
   at: { size: number; moment: Temporal.Instant },
-): Promise<string | null> {
-  const inForce = await policyInForce(archive.database.db, at.size);
+): Promise<(record: string) => Promise<string>> {
+  const { db } = archive.database;
+  const inForce = await policyInForce(db, at.size);
   const settings = settingsInForce(inForce, archive.settings.archive);
-  const facts = await recordFacts(archive.database.db, record, at.size);
-  const { series, decision, retainThrough } = decide(
-    facts,
-    { schedules: inForce.policy.schedules, holds: [] },
-    at.moment.toZonedDateTimeISO(settings.timezone).toPlainDate(),
-    settings,
-  );
-  if (series === null) return 'Unclassified: retained.';
-  const kept =
-    decision === 'permanent'
-      ? 'permanent'
-      : retainThrough === null
-        ? 'retained'
-        : `kept through ${retainThrough}`;
-  return `${series.code}, ${series.title} (${series.schedule} ${series.version}): ${kept}.`;
+  const date = at.moment.toZonedDateTimeISO(settings.timezone).toPlainDate();
+  return async (record) => {
+    const facts = await recordFacts(db, record, at.size);
+    const { series, decision, retainThrough } = decide(
+      facts,
+      { schedules: inForce.policy.schedules, holds: [] },
+      date,
+      settings,
+    );
+    if (series === null) return 'Unclassified: retained.';
+    const kept =
+      decision === 'permanent'
+        ? 'permanent'
+        : retainThrough === null
+          ? 'retained'
+          : `kept through ${retainThrough}`;
+    return `${series.code}, ${series.title} (${series.schedule} ${series.version}): ${kept}.`;
+  };
 }
 
 /** What keeps anything from being destroyed: holds that may be lost, files that differ from what is in force or cannot be read. */

@@ -1,7 +1,7 @@
 // What the interfaces call: each a whole piece of work on an opened archive. They bind the stages together and hold no rule of their own.
 // Stages that bring large libraries (parsers of feeds, PDF, S3) are imported when they are called: `muniment status` needs none of them.
 
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import cron from 'node-cron';
 import { brokenOff, type RunOutcome } from './capture/outcome.ts';
@@ -10,6 +10,7 @@ import { type Environment, readSettings, type Settings } from './config.ts';
 import { type Archive, homePaths, MIGRATIONS, openHomeDatabase, readOptional, SOFTWARE } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, MunimentError, RefusedError, VerificationError } from './core/errors.ts';
+import { makeFolder } from './core/folder.ts';
 import { newId } from './core/ids.ts';
 import type { SourceSettings } from './core/settings.ts';
 import { addressOf } from './db/database.ts';
@@ -18,7 +19,7 @@ import { migrate } from './db/migrate.ts';
 import { readDrill } from './drill.ts';
 import type { ExportResult } from './export/export.ts';
 import { type BundleCheck, checkBundle, checkText } from './export/verify-bundle.ts';
-import { retentionLine } from './governance.ts';
+import { retentionLines } from './governance.ts';
 import { decodeEntry } from './ledger/entry.ts';
 import { openNote, parseCheckpoint, parseVerifierKey, signNote } from './ledger/note.ts';
 import { entriesFrom, withArchiveReader } from './ledger/reader.ts';
@@ -294,6 +295,7 @@ export async function verify(
     verifyArchive(reader, {
       origin: archive.settings.archive.origin,
       pinned,
+      signs: archive.signer !== null,
       anchors,
       drill: archive.drill,
       openCheckpoint: (note) => parseCheckpoint(openNote(note, [archive.verifierKey]).text),
@@ -315,7 +317,7 @@ export async function publishLedger(
   const write = async (path: string, bytes: Uint8Array | string): Promise<void> => {
     const target = join(directory, path);
     try {
-      await mkdir(dirname(target), { recursive: true });
+      makeFolder(dirname(target));
       await writeFile(`${target}.new`, bytes, { flush: true });
       await rename(`${target}.new`, target);
     } catch (cause) {
@@ -391,6 +393,7 @@ export async function exportRecords(
     .executeTakeFirstOrThrow();
   const lastAt = decodeEntry(last.entry).entry.at;
   const moment = Temporal.Instant.from(lastAt);
+  const retention = await retentionLines(archive, { size, moment });
   const result = await exportBundle({
     db: archive.database.db,
     store: archive.store,
@@ -400,7 +403,7 @@ export async function exportRecords(
     // The time of the last entry, not of the signing: two exports at one size must be the same to the byte.
     checkpoint: { size, root, note: stored.note, at: lastAt },
     signer: { verifierKey: signer.key.verifierKey, signNote: (text) => signNote(text, signer.key) },
-    explain: (record) => retentionLine(archive, record.id, { size, moment }),
+    explain: (record) => retention(record.id),
     selection,
     out: options.out,
     replace: options.replace,

@@ -2,7 +2,7 @@
 // What stands is never overwritten.
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { parseDocument } from 'yaml';
 import { fileOf, type KeyFile, unsealKeys, verifierKeyOf } from './backup/load.ts';
@@ -14,6 +14,7 @@ import { type Environment, readSettings } from './config.ts';
 import { homePaths, MIGRATIONS } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, RefusedError, VerificationError } from './core/errors.ts';
+import { makeFolder, makeNamedFolder } from './core/folder.ts';
 import { newId } from './core/ids.ts';
 import { addressOf, openDatabase } from './db/database.ts';
 import { appliedMigrations, requireSchema } from './db/migrate.ts';
@@ -144,7 +145,7 @@ export async function prepareHome(
     });
   }
   await requireEmptyDatabase();
-  await mkdir(home, { recursive: true, mode: 0o700 });
+  makeNamedFolder(home, 0o700);
   await placeOnce(paths.unfinished, `${JSON.stringify(wanted)}\n`, 0o600);
   return wanted;
 }
@@ -187,7 +188,7 @@ export async function placeKeys(
   drill = false,
 ): Promise<void> {
   const paths = homePaths(home);
-  await mkdir(paths.keys, { recursive: true, mode: 0o700 });
+  makeFolder(paths.keys, 0o700);
   for (const { name, text } of keys) {
     // A file of another name is none of ours; a draft of one would pass for the file itself.
     if (!NAMES.includes(name) || (drill && SIGNERS_OWN.includes(name))) continue;
@@ -253,13 +254,13 @@ export async function placeSettings(
   manifest: Manifest,
 ): Promise<void> {
   const paths = homePaths(home);
-  for (const own of ['schedules', 'holds']) await mkdir(join(paths.policies, own), { recursive: true });
-  await mkdir(paths.spool, { recursive: true });
+  for (const own of ['schedules', 'holds']) makeFolder(join(paths.policies, own));
+  makeFolder(paths.spool);
   for (const file of manifest.settings) {
     const name = file.path.slice('settings/'.length);
     if (!name.startsWith('policies/')) continue;
     const path = join(home, name);
-    await mkdir(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     await placeOnce(path, await fileOf(place, file), 0o644);
   }
   await placeOnce(paths.settings, text, 0o644);

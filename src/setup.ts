@@ -2,13 +2,14 @@
 // so a call that was interrupted at any point is made again with the same answers.
 
 import { createHash, randomBytes } from 'node:crypto';
-import { access, link, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, link, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { type Environment, parseSettings, readSettings, type Settings } from './config.ts';
 import { homePaths, MIGRATIONS, openHomeDatabase, SOFTWARE, signHead } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, RefusedError } from './core/errors.ts';
+import { makeFolder, makeNamedFolder } from './core/folder.ts';
 import { newId } from './core/ids.ts';
 import { ROLES } from './core/people.ts';
 import { YamlFileError } from './core/yaml-file.ts';
@@ -16,6 +17,7 @@ import { type Database, openDatabase } from './db/database.ts';
 import { requireSchema } from './db/migrate.ts';
 import { type Batch, Ledger } from './ledger/append.ts';
 import { readBeginning } from './ledger/beginning.ts';
+import { BODY_KIND } from './ledger/body-kind.ts';
 import { newSigningKey } from './ledger/note.ts';
 import { openSigner, type Signer } from './ledger/signer.ts';
 import { openStore } from './store/open.ts';
@@ -62,11 +64,11 @@ export async function initArchive(
     await refuseForeign(database.db, origin, key);
   }
 
-  await mkdir(home, { recursive: true, mode: 0o700 });
+  makeNamedFolder(home, 0o700);
   await placeOnce(paths.unfinished, `${JSON.stringify(answers)}\n`, 0o600);
-  await mkdir(paths.keys, { recursive: true, mode: 0o700 });
-  for (const own of ['schedules', 'holds']) await mkdir(join(paths.policies, own), { recursive: true });
-  await mkdir(paths.spool, { recursive: true });
+  makeFolder(paths.keys, 0o700);
+  for (const own of ['schedules', 'holds']) makeFolder(join(paths.policies, own));
+  makeFolder(paths.spool);
   await placeOnce(paths.settings, text, 0o644);
   const settings = await readSettings(home, environment);
   if (!(await isPresent(paths.signingKey)))
@@ -191,7 +193,7 @@ export function enterOperator(batch: Batch, operator: string, tokenHash: Buffer)
   const body = { id: operator, name: 'operator', roles: [...ROLES] };
   const seq = batch.addWithBody(
     { type: 'account.changed', account: operator, change: 'added' },
-    'account',
+    BODY_KIND.account,
     body,
   );
   const row = { id: operator, seq, name: body.name, roles: body.roles, token_hash: tokenHash };

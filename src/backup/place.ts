@@ -3,12 +3,13 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, rename } from 'node:fs/promises';
+import { open, readdir, rename } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { GetObjectCommand, ListObjectsV2Command, S3ServiceException } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
 import { InputError, ServiceError } from '../core/errors.ts';
+import { makeNamedFolder } from '../core/folder.ts';
 import { diskTrouble } from '../store/disk.ts';
 import type { ObjectStore } from '../store/objects.ts';
 import { openStore } from '../store/open.ts';
@@ -153,7 +154,7 @@ class FolderPlace implements BackupPlace {
     const path = join(this.location, name);
     const meter = new Meter();
     try {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      makeNamedFolder(dirname(path), 0o700);
       const file = await open(`${path}.new`, 'w', 0o600);
       try {
         for await (const chunk of meter.through(bytes)) {

@@ -6,6 +6,7 @@ import { VerificationError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
 import { keepVersions, storedVersions } from '../db/payload-versions.ts';
 import { insertProjected, type Ledger } from '../ledger/append.ts';
+import { impliedKind } from '../ledger/body-kind.ts';
 import { ChainCheck } from '../ledger/chain.ts';
 import { decodeEntry, type Entry } from '../ledger/entry.ts';
 import { type ProjectedRow, projectWithoutDocument } from '../ledger/projection.ts';
@@ -63,7 +64,7 @@ export async function databaseEntries(db: Database, origin: string): Promise<Ent
 
 const BODIES_AT_ONCE = 500;
 
-/** Takes over bodies that their entries vouch for, and the accounts and sources that those bodies name. */
+/** Takes over bodies that their entries vouch for, and makes the rows of the accounts and sources that those bodies name. */
 export async function copyBodies(
   from: Database,
   to: Database,
@@ -73,73 +74,74 @@ export async function copyBodies(
   for (let first = 0; first < size; first += BODIES_AT_ONCE) {
     signal.throwIfAborted();
     const last = first + BODIES_AT_ONCE;
-    const wanted = new Map<number, string>();
+    const wanted = new Map<number, Entry & { body: string }>();
     for await (const batch of entriesFrom(to, first, Math.min(last, size)))
       for (const { seq, entry } of batch) {
         const decoded = decodeEntry(entry);
-        const body = decoded.known ? bodyOf(decoded.entry) : null;
-        if (body !== null) wanted.set(seq, body);
+        if (decoded.known && 'body' in decoded.entry) wanted.set(seq, decoded.entry);
       }
-    const within = <T extends { seq: number }>(rows: T[]): T[] => rows.filter(({ seq }) => bodies.has(seq));
     const rows = await from
       .selectFrom('entry_bodies')
       .selectAll()
       .where('seq', '>=', first)
       .where('seq', '<', last)
+      .orderBy('seq')
       .execute();
-    const own = rows.filter(({ seq, salt, body }) => wanted.get(seq) === bodyCommitment(salt, body));
-    const bodies = new Map(own.map(({ seq, body }) => [seq, JSON.parse(body.toString('utf8')) as Named]));
-    const accounts = within(
-      await from
-        .selectFrom('accounts')
-        .selectAll()
-        .where('seq', '>=', first)
-        .where('seq', '<', last)
-        .execute(),
-    );
-    const sources = within(
-      await from
-        .selectFrom('sources')
-        .selectAll()
-        .where('seq', '>=', first)
-        .where('seq', '<', last)
-        .execute(),
-    );
     await to.transaction().execute(async (tx) => {
-      if (own.length > 0)
+      for (const row of rows) {
+        const entry = wanted.get(row.seq);
+        if (entry?.body !== bodyCommitment(row.salt, row.body)) continue;
         await tx
           .insertInto('entry_bodies')
-          .values(own)
+          .values({ ...row, kind: impliedKind(entry.type, row.body) ?? row.kind })
           .onConflict((conflict) => conflict.doNothing())
           .execute();
-      for (const row of accounts) {
-        const { id, name, roles } = bodies.get(row.seq) as Named;
-        if (id === row.id && name === row.name && JSON.stringify(roles) === JSON.stringify(row.roles))
-          await tx
-            .insertInto('accounts')
-            .values(row)
-            .onConflict((conflict) => conflict.doNothing())
-            .execute();
-      }
-      for (const row of sources) {
-        const { id, name, platform } = bodies.get(row.seq) as Named;
-        if (id === row.id && name === row.name && platform === row.platform)
-          await tx
-            .insertInto('sources')
-            .values(row)
-            .onConflict((conflict) => conflict.doNothing())
-            .execute();
+        if (entry.type === 'account.changed') await putAccount(from, tx, row);
+        if (entry.type === 'source.changed') await putSource(tx, row);
       }
     });
   }
 }
 
-/** What bodies of accounts and sources say, as far as rows repeat it. */
-interface Named {
-  readonly id?: string;
-  readonly name?: string;
-  readonly roles?: readonly string[];
-  readonly platform?: string;
+/** The newest entry of each comes last, and stays. Of the token no entry says anything: it is that of the row, where the row is that entry's. */
+async function putAccount(
+  from: Database,
+  tx: DatabaseTransaction,
+  { seq, body }: { seq: number; body: Buffer },
+): Promise<void> {
+  const { id, name, roles } = JSON.parse(body.toString('utf8')) as {
+    id: string;
+    name: string;
+    roles: string[];
+  };
+  const present = await from
+    .selectFrom('accounts')
+    .select(['id', 'token_hash'])
+    .where('seq', '=', seq)
+    .executeTakeFirst();
+  const row = { id, seq, name, roles, token_hash: present?.id === id ? present.token_hash : null };
+  await tx
+    .insertInto('accounts')
+    .values(row)
+    .onConflict((conflict) => conflict.column('id').doUpdateSet(row))
+    .execute();
+}
+
+async function putSource(
+  tx: DatabaseTransaction,
+  { seq, body }: { seq: number; body: Buffer },
+): Promise<void> {
+  const { id, name, platform } = JSON.parse(body.toString('utf8')) as {
+    id: string;
+    name: string;
+    platform: string;
+  };
+  const row = { id, seq, name, platform };
+  await tx
+    .insertInto('sources')
+    .values(row)
+    .onConflict((conflict) => conflict.column('id').doUpdateSet(row))
+    .execute();
 }
 
 export interface RebuildOutcome {

@@ -1,8 +1,12 @@
 // Collects sources: registers what the settings say of them in the ledger, then runs each.
 
+import { sql } from 'kysely';
 import { canonicalText, type Json } from '../core/canonical.ts';
+import { VerificationError } from '../core/errors.ts';
 import { newId } from '../core/ids.ts';
 import type { SourceSettings } from '../core/settings.ts';
+import type { Database } from '../db/database.ts';
+import { BODY_KIND } from '../ledger/body-kind.ts';
 import { openCollector } from '../sources/open.ts';
 import type { SourceName } from './documents.ts';
 import type { RunOutcome } from './outcome.ts';
@@ -27,9 +31,10 @@ export async function registerSource(context: CaptureContext, settings: SourceSe
       .executeTakeFirst();
     if (last?.body.toString('utf8') === canonicalText(body)) return { id, name: settings.id };
   }
+  if (known === undefined) await requireUnregistered(db, settings.id);
   await context.ledger.write(context.actor, async (batch) => {
     const change = known === undefined ? 'added' : 'changed';
-    const seq = batch.addWithBody({ type: 'source.changed', source: id, change }, 'source', body);
+    const seq = batch.addWithBody({ type: 'source.changed', source: id, change }, BODY_KIND.source, body);
     batch.afterwards(() =>
       batch.tx
         .insertInto('sources')
@@ -39,6 +44,17 @@ export async function registerSource(context: CaptureContext, settings: SourceSe
     );
   });
   return { id, name: settings.id };
+}
+
+/** A second source of one name would part its records for good. @throws VerificationError when an entry has registered it, and its row is gone */
+async function requireUnregistered(db: Database, name: string): Promise<void> {
+  const { rows } = await sql<{ seq: number }>`
+    SELECT seq FROM entry_bodies WHERE kind = ${BODY_KIND.source} AND convert_from(body, 'UTF8')::jsonb ->> 'name' = ${name}
+    LIMIT 1`.execute(db);
+  if (rows[0] === undefined) return;
+  throw new VerificationError(`entry ${rows[0].seq} registered the source ${name}, and its row is gone`, {
+    hint: 'The database was changed outside Muniment. Run `muniment verify`, and restore the database from a backup that verifies.',
+  });
 }
 
 /** Runs one configured source to its end. */

@@ -8,6 +8,7 @@ import { InputError, RefusedError } from '../core/errors.ts';
 import type { SourceSettings } from '../core/settings.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
 import type { Ledger } from '../ledger/append.ts';
+import { BODY_KIND } from '../ledger/body-kind.ts';
 import { ERASED_COLUMNS } from '../ledger/projection.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import { type CivilSettings, type Decision, decide } from '../policy/decide.ts';
@@ -25,7 +26,7 @@ import {
 } from './policy-in-force.ts';
 import { recordFacts } from './record-facts.ts';
 
-const INTENT = 'disposition.intent';
+const INTENT = BODY_KIND.intent;
 
 export interface DispositionContext {
   readonly db: Database;

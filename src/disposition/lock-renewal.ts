@@ -4,13 +4,14 @@
 
 import { sql } from 'kysely';
 import { instantText } from '../core/clock.ts';
-import { MunimentError } from '../core/errors.ts';
+import { MunimentError, VerificationError } from '../core/errors.ts';
 import type { Database } from '../db/database.ts';
 import { storedVersions } from '../db/payload-versions.ts';
 import { decide, type Policy, type PolicySettings, type RecordFacts } from '../policy/decide.ts';
 import type { LockKeeper } from '../store/objects.ts';
 import type { DecisionInputs } from './destroy.ts';
 import {
+  type Applied,
   policyInForce,
   policySettings,
   settingsInForce,
@@ -102,27 +103,26 @@ export async function renewLocks(
     interrupted: false,
     errors: [],
   };
-  const inForce = await policyInForce(context.db, Number.MAX_SAFE_INTEGER);
-  const settings = settingsInForce(inForce, inputs.civil);
-  // While files differ from what is applied, or holds may be lost, nothing may be destroyed, so nothing may lapse.
-  const mayDestroy =
-    (await unacknowledgedLoss(context.db)) === null &&
-    (
-      await unapplied(context.db, {
-        files: inputs.files,
-        settings: policySettings(inputs.civil, inputs.sources),
-      })
-    ).length === 0;
+  const inForce = await policyForDestruction(context.db, inputs);
+  const settings = inForce === null ? null : settingsInForce(inForce, inputs.civil);
   const { now } = inputs;
-  const dates = { now, horizon: context.horizon, timezone: settings.timezone };
+  const dates = { now, horizon: context.horizon, timezone: (settings ?? inputs.civil).timezone };
   for await (const page of duePayloads(context, now, options.all ?? false)) {
     // Reports and quarantined bytes of runs stand under no schedule.
-    const records = mayDestroy ? page.flatMap(({ record }) => (record === null ? [] : [record])) : [];
-    const facts = await factsOfRecords(context.db, [...new Set(records)], Number.MAX_SAFE_INTEGER);
+    const records = inForce !== null ? page.flatMap(({ record }) => (record === null ? [] : [record])) : [];
+    const facts = await factsForDestruction(context.db, [...new Set(records)]);
     const aims = new Map(
       [...facts].map(([record, known]) => [
         record,
-        lockAim({ eligibleOn: destructibleFrom(known, inForce.policy, inputs.today, settings) }, dates),
+        lockAim(
+          {
+            eligibleOn:
+              inForce === null || settings === null
+                ? null
+                : destructibleFrom(known, inForce.policy, inputs.today, settings),
+          },
+          dates,
+        ),
       ]),
     );
     const forever = lockAim({ eligibleOn: null }, dates);
@@ -149,6 +149,33 @@ export async function renewLocks(
     }
   }
   return outcome;
+}
+
+/** @returns null where nothing may be destroyed, so that nothing may lapse: files differ from what is applied, or holds may be lost */
+async function policyForDestruction(
+  db: Database,
+  { files, civil, sources }: DecisionInputs,
+): Promise<Applied | null> {
+  try {
+    const inForce = await policyInForce(db, Number.MAX_SAFE_INTEGER);
+    if ((await unacknowledgedLoss(db)) !== null) return null;
+    const differing = await unapplied(db, { files, settings: policySettings(civil, sources) });
+    return differing.length > 0 ? null : inForce;
+  } catch (error) {
+    // Whoever changed the database must not bring locks to an end by it.
+    if (error instanceof VerificationError) return null;
+    throw error;
+  }
+}
+
+/** @returns facts of no record where the rows are not what the ledger says */
+async function factsForDestruction(db: Database, records: readonly string[]) {
+  try {
+    return await factsOfRecords(db, records, Number.MAX_SAFE_INTEGER);
+  } catch (error) {
+    if (error instanceof VerificationError) return new Map<string, RecordFacts | 'destroyed'>();
+    throw error;
+  }
 }
 
 /** Payloads whose lock ends before this are to be renewed. */

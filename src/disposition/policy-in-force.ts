@@ -3,36 +3,66 @@
 
 import { sql } from 'kysely';
 import { canonicalText, type Json } from '../core/canonical.ts';
-import { RefusedError } from '../core/errors.ts';
+import { RefusedError, VerificationError } from '../core/errors.ts';
 import type { SourceSettings } from '../core/settings.ts';
 import type { Database } from '../db/database.ts';
 import type { Ledger } from '../ledger/append.ts';
+import { BODY_KIND, FILES_BODY } from '../ledger/body-kind.ts';
 import { type CivilSettings, isReleased, type Policy, type PolicySettings } from '../policy/decide.ts';
 import { type PolicyFile, parsePolicy } from '../policy/load.ts';
 import type { Hold, Schedule } from '../policy/schedule.ts';
 import { refuseNarrowedHolds } from './hold-coverage.ts';
+import { CHANGED, COMMITTED, isOfType } from './vouched.ts';
 
-const KINDS = { schedules: 'policy.schedules', holds: 'policy.holds' } as const;
+const KINDS = { schedules: BODY_KIND.schedules, holds: BODY_KIND.holds } as const;
+/** Holds must not show to an outsider: their entry is sealed. */
+const TYPES = { schedules: 'policy.applied', holds: 'sealed' } as const;
+
+const RESTORED = BODY_KIND.restore;
 
 function part(files: readonly PolicyFile[], room: keyof typeof KINDS): PolicyFile[] {
   return files.filter((file) => file.path.startsWith(`${room}/`));
 }
 
+/**
+ * Reads the newest body that put this part in force. The column `kind` finds it and is not believed: whoever can write it could make a hold
+ * disappear, so every later entry that might have put something in force must show that it did not.
+ * @throws VerificationError when one cannot show it: its body is missing, and no restore says that it was lost, altered, or of another kind
+ */
 async function appliedBody(
   db: Database,
-  kind: string,
+  room: keyof typeof KINDS,
   size: number,
 ): Promise<{ seq: number; commitment: string; text: string } | null> {
-  const row = await db
-    .selectFrom('entry_bodies as b')
-    .innerJoin('ledger_entries as e', 'e.seq', 'b.seq')
-    .select(['b.seq', 'b.body', 'e.entry'])
-    .where('b.kind', '=', kind)
-    .where('b.seq', '<', size)
-    .orderBy('b.seq', 'desc')
-    .limit(1)
-    .executeTakeFirst();
-  if (row === undefined) return null;
+  const kind = KINDS[room];
+  const { rows } = await sql<{
+    seq: number;
+    newest: boolean;
+    sound: boolean;
+    entry: Buffer;
+    body: Buffer | null;
+  }>`
+    WITH newest AS (SELECT coalesce(max(seq), -1) AS seq FROM entry_bodies WHERE kind = ${kind} AND seq < ${size}),
+    later AS (
+      SELECT e.seq, e.seq = newest.seq AS newest, e.entry, b.body,
+        ${COMMITTED} AND ${isOfType(TYPES[room])} AND (b.kind = ${kind}) = (substr(b.body, 1, ${FILES_BODY.length}) = convert_to(${FILES_BODY}, 'UTF8')) AS sound
+      FROM newest JOIN ledger_entries AS e ON e.seq >= newest.seq AND e.seq < ${size} LEFT JOIN entry_bodies AS b ON b.seq = e.seq
+      WHERE e.seq = newest.seq OR ${isOfType(TYPES[room])})
+    SELECT * FROM later WHERE newest OR NOT sound ORDER BY seq`.execute(db);
+  const unsound = rows.filter((row) => !row.sound);
+  if (unsound.length > 0) {
+    const told = await losses(db);
+    const unknown = unsound.find(
+      ({ seq, body }) => body !== null || !told.some(({ from, through }) => from <= seq && seq <= through),
+    );
+    if (unknown !== undefined)
+      throw new VerificationError(
+        `the body of entry ${unknown.seq} is missing, altered or of another kind: it may have put ${room} in force`,
+        { hint: CHANGED },
+      );
+  }
+  const row = rows.find(({ newest }) => newest);
+  if (row === undefined || row.body === null) return null;
   const { body } = JSON.parse(row.entry.toString('utf8')) as { body: string };
   return { seq: row.seq, commitment: body, text: row.body.toString('utf8').trimEnd() };
 }
@@ -64,8 +94,8 @@ export interface AppliedBy {
 
 /** @returns the policy in force as of a ledger position */
 export async function policyInForce(db: Database, size: number): Promise<Applied> {
-  const schedules = await appliedBody(db, KINDS.schedules, size);
-  const holds = await appliedBody(db, KINDS.holds, size);
+  const schedules = await appliedBody(db, 'schedules', size);
+  const holds = await appliedBody(db, 'holds', size);
   const files = [schedules, holds].flatMap((body) => (body === null ? [] : filesOf(body)));
   return {
     policy: parsePolicy(files, 'the applied policy: '),
@@ -94,20 +124,55 @@ export interface LostBodies {
   readonly through: number;
 }
 
+interface ToldLoss extends LostBodies {
+  /** An applied policy says that the holds among them are back. */
+  readonly acknowledged: boolean;
+}
+
+/**
+ * Restores with lost bodies, newest first. They are found by their entries: `kind` could hide one.
+ * @throws VerificationError when one does not say what it lost, and no later one lost that body
+ */
+async function losses(db: Database): Promise<ToldLoss[]> {
+  const { rows } = await sql<{ seq: number; entry: Buffer; body: Buffer | null; acknowledged: boolean }>`
+    SELECT r.seq, r.entry, (SELECT b.body FROM entry_bodies AS b, ledger_entries AS e
+        WHERE b.seq = r.seq AND e.seq = r.seq AND ${COMMITTED}) AS body,
+      EXISTS (SELECT FROM entry_bodies AS b JOIN ledger_entries AS e ON e.seq = b.seq
+        WHERE b.kind = ${KINDS.holds} AND b.seq > r.seq AND ${COMMITTED}
+          AND (convert_from(b.body, 'UTF8')::jsonb ->> 'lostHoldsAreBack')::bigint >= r.seq) AS acknowledged
+    FROM (SELECT e.seq, e.entry FROM ledger_entries AS e WHERE ${isOfType(RESTORED)} OFFSET 0) AS r
+    ORDER BY r.seq DESC`.execute(db);
+  const told: ToldLoss[] = [];
+  for (const { seq, entry, body, acknowledged } of rows) {
+    const { size, replayed } = JSON.parse(entry.toString('utf8')) as { size: number; replayed: number };
+    if (body === null) {
+      if (told.some(({ from, through }) => from <= seq && seq <= through)) continue;
+      throw new VerificationError(
+        `the body of entry ${seq}, a restore, is missing or altered: it may have lost holds`,
+        {
+          hint: CHANGED,
+        },
+      );
+    }
+    const { lostBodies: lost = 0 } = JSON.parse(body.toString('utf8')) as { lostBodies?: number };
+    if (lost > 0)
+      told.push({
+        restore: seq,
+        lost,
+        from: size,
+        through: Math.min(size + replayed, seq) - 1,
+        acknowledged,
+      });
+  }
+  return told;
+}
+
 /** @returns the newest restore with lost bodies, unless an applied policy says that the holds among them are back */
 export async function unacknowledgedLoss(db: Database): Promise<LostBodies | null> {
-  const { rows } = await sql<{ seq: number; lost: number; entry: Buffer }>`
-    SELECT b.seq, (convert_from(b.body, 'UTF8')::jsonb ->> 'lostBodies')::integer AS lost, e.entry
-    FROM entry_bodies AS b JOIN ledger_entries AS e ON e.seq = b.seq
-    WHERE b.kind = 'restore.performed' AND (convert_from(b.body, 'UTF8')::jsonb ->> 'lostBodies')::bigint > 0
-      AND NOT EXISTS (
-        SELECT FROM entry_bodies AS a WHERE a.kind = ${KINDS.holds} AND a.seq > b.seq
-          AND (convert_from(a.body, 'UTF8')::jsonb ->> 'lostHoldsAreBack')::bigint >= b.seq)
-    ORDER BY b.seq DESC LIMIT 1`.execute(db);
-  const row = rows[0];
-  if (row === undefined) return null;
-  const { size, replayed } = JSON.parse(row.entry.toString('utf8')) as { size: number; replayed: number };
-  return { restore: row.seq, lost: row.lost, from: size, through: size + replayed - 1 };
+  const loss = (await losses(db)).find(({ acknowledged }) => !acknowledged);
+  if (loss === undefined) return null;
+  const { restore, lost, from, through } = loss;
+  return { restore, lost, from, through };
 }
 
 /** @returns what people must know of it */
@@ -137,7 +202,7 @@ export const PART_NAMES: Readonly<Record<PolicyPart, string>> = {
 export async function unapplied(db: Database, { files, settings }: PolicySource): Promise<PolicyPart[]> {
   const differing: PolicyPart[] = [];
   for (const room of ['schedules', 'holds'] as const) {
-    const applied = await appliedBody(db, KINDS[room], Number.MAX_SAFE_INTEGER);
+    const applied = await appliedBody(db, room, Number.MAX_SAFE_INTEGER);
     const present = part(files, room);
     const same = applied === null ? present.length === 0 : bodyOf(filesOf(applied)) === bodyOf(present);
     if (!same) differing.push(room);
@@ -218,15 +283,15 @@ export async function applyPolicy(
     return {
       schedules:
         changed.includes('schedules') || changed.includes('settings')
-          ? batch.addWithBody({ type: 'policy.applied' }, KINDS.schedules, {
+          ? batch.addWithBody({ type: TYPES.schedules }, KINDS.schedules, {
               ...bodyOfRoom('schedules'),
               settings: settings as unknown as Json,
             })
           : null,
-      // Holds must not show to an outsider: their entry is sealed. Where holds were lost it is written in any case, to say that they are back.
+      // Where holds were lost it is written in any case, to say that they are back.
       holds:
         changed.includes('holds') || loss !== null
-          ? batch.addWithBody({ type: 'sealed' }, KINDS.holds, {
+          ? batch.addWithBody({ type: TYPES.holds }, KINDS.holds, {
               ...bodyOfRoom('holds'),
               ...(loss === null ? {} : { lostHoldsAreBack: loss.restore }),
             })

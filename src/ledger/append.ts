@@ -95,9 +95,7 @@ export class Ledger {
    */
   async write<T>(actor: string, work: (batch: Batch) => Promise<T>): Promise<T> {
     return this.#db.transaction().execute(async (tx) => {
-      const head = await tx.selectFrom('ledger_head').selectAll().forUpdate().executeTakeFirst();
-      if (head === undefined)
-        throw new VerificationError('the database has no ledger head', { hint: 'Restore a backup.' });
+      const head = await this.#lockedHead(tx);
       const now = instantText(this.#clock.now());
       const at = [now, head.at].sort().at(-1) as string;
       const writer = new BatchWriter(tx, this.origin, actor, at, head);
@@ -113,15 +111,65 @@ export class Ledger {
    */
   async adopt(entries: readonly Buffer[], rows: readonly ProjectedRow[]): Promise<void> {
     await this.#db.transaction().execute(async (tx) => {
-      const head = await tx.selectFrom('ledger_head').selectAll().forUpdate().executeTakeFirst();
-      if (head === undefined)
-        throw new VerificationError('the database has no ledger head', { hint: 'Restore a backup.' });
+      const head = await this.#lockedHead(tx);
       const writer = new BatchWriter(tx, this.origin, '', head.at, head);
       for (const entry of entries) writer.adopt(entry);
       writer.addRows(rows);
       await writer.flush();
     });
   }
+
+  /**
+   * Locks the head, and holds it against the newest stored entry: one entry on a head that does not fit, and the log can never be signed again.
+   * @throws VerificationError when it does not fit
+   */
+  async #lockedHead(tx: DatabaseTransaction): Promise<StoredHead> {
+    const head = await tx.selectFrom('ledger_head').selectAll().forUpdate().executeTakeFirst();
+    if (head === undefined)
+      throw new VerificationError('the database has no ledger head', { hint: 'Restore a backup.' });
+    // A query of its own: a join would show the entries as they were before the wait for the lock.
+    const newest = await tx
+      .selectFrom('ledger_entries')
+      .select(['seq', 'entry'])
+      .orderBy('seq', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    const fault = faultOf(head, newest, this.origin);
+    if (fault === null) return head;
+    throw new VerificationError(`the ledger's head does not fit its newest entry: ${fault}`, {
+      hint: 'The database was changed outside Muniment; nothing was entered. Run `muniment verify`, and restore the database from a backup that verifies.',
+    });
+  }
+}
+
+interface StoredHead {
+  readonly size: number;
+  readonly root: Buffer;
+  readonly edge: Buffer;
+  readonly last: Buffer;
+  readonly at: string;
+}
+
+/** @returns why the log cannot go on from this head, or null */
+function faultOf(
+  head: StoredHead,
+  newest: { readonly seq: number; readonly entry: Buffer } | undefined,
+  origin: string,
+): string | null {
+  const stored = newest === undefined ? 0 : newest.seq + 1;
+  if (head.size !== stored) return `it has ${head.size} entries, and ${stored} are stored`;
+  const last = newest === undefined ? genesis(origin) : leafHash(newest.entry);
+  if (!head.last.equals(last)) return 'it continues another entry';
+  try {
+    if (newest !== undefined && decodeEntry(newest.entry).entry.at !== head.at)
+      return 'it is of another time';
+    if (!RightEdge.decode(head.size, head.edge).root().equals(head.root))
+      return 'its right edge does not fold to its root';
+  } catch (error) {
+    if (!(error instanceof VerificationError)) throw error;
+    return error.message;
+  }
+  return null;
 }
 
 class BatchWriter implements Batch {

@@ -52,6 +52,17 @@ export class ChainCheck {
   root(): Buffer {
     return this.#edge.root();
   }
+  edge(): Buffer {
+    return this.#edge.encode();
+  }
+  /** Leaf hash of the newest entry; the genesis value where there is none. */
+  get last(): Buffer {
+    return this.#last;
+  }
+  /** Time of the newest entry; empty where there is none. */
+  get at(): string {
+    return this.#at;
+  }
   /** The root that the log had at a size asked for at the start; undefined when the log never had that size. */
   rootAt(size: number): Buffer | undefined {
     return this.#roots.get(size) ?? undefined;

@@ -97,7 +97,10 @@ class DatabaseReader implements ArchiveReader {
   }
 
   async head() {
-    const row = await this.#tx.selectFrom('ledger_head').select(['size', 'root', 'edge']).executeTakeFirst();
+    const row = await this.#tx
+      .selectFrom('ledger_head')
+      .select(['size', 'root', 'edge', 'last', 'at'])
+      .executeTakeFirst();
     return row ?? null;
   }
 

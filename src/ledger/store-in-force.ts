@@ -4,15 +4,16 @@
 import { z } from 'zod';
 import { RefusedError } from '../core/errors.ts';
 import type { Database, DatabaseTransaction } from '../db/database.ts';
+import { BODY_KIND } from './body-kind.ts';
 
 /** Kind of the body of `store.copied`. */
-export const STORE_COPIED = 'store.copied';
+export const STORE_COPIED = BODY_KIND.storeCopied;
 
 const place = z.object({ identity: z.string(), location: z.string() });
 const moveBody = z.object({ from: place, to: place });
 
 /** Kind of the body of the entry that ends a restore. */
-const RESTORED = 'restore.performed';
+const RESTORED = BODY_KIND.restore;
 
 /** A move away from a store. */
 export interface Departure {

@@ -10,6 +10,7 @@ import { DocumentCheck } from './verify/documents.ts';
 import { EntryCheck } from './verify/entries.ts';
 import { Findings } from './verify/findings.ts';
 import { HeadCheck } from './verify/heads.ts';
+import { NamedCheck } from './verify/named.ts';
 import { PayloadCheck } from './verify/payloads.ts';
 import { RowCheck } from './verify/rows.ts';
 
@@ -20,17 +21,20 @@ export type { VerifyResult } from './verify/contract.ts';
  * @throws whatever the reader throws that says nothing about the archive, and the signal's reason once it is aborted
  */
 export async function verifyArchive(reader: ArchiveReader, options: VerifyOptions): Promise<VerifyResult> {
-  const { pinned, anchors, origin } = options;
+  const { anchors, origin } = options;
+  const pinned = options.pinned === 'not yet' ? null : options.pinned;
   const findings = new Findings(options.onProblem);
   const heads = new HeadCheck(reader, options, findings);
   const rows = new RowCheck(findings);
-  const bodies = new Bodies(findings, rows);
+  const named = new NamedCheck(findings);
+  const bodies = new Bodies(findings, named);
   const payloads = new PayloadCheck(reader, findings, options.signal);
   const entries = new EntryCheck(reader, {
     bodies,
     payloads,
     documents: new DocumentCheck(findings),
     destructions: new DestructionCheck(reader, findings, bodies),
+    named,
     rows,
   });
 
@@ -48,22 +52,19 @@ export async function verifyArchive(reader: ArchiveReader, options: VerifyOption
   for (const checkpoint of checkpoints)
     heads.compareRoot(chain, checkpoint, 'checkpoint-differs', 'the stored checkpoint');
   for (const anchor of anchors) heads.compareRoot(chain, anchor, 'anchor-differs', 'the anchored checkpoint');
-  if (pinned === null && checkpoints.length > 0) {
-    findings.problem(
-      'pinned-head-missing',
-      null,
-      null,
-      'checkpoints were signed, yet the signed head kept outside the database is gone: a rewritten end would go unnoticed',
-    );
-  }
+  heads.checkPinned(chain.size);
   if (pinned !== null)
     heads.compareRoot(chain, pinned, 'root-differs', 'the signed head kept outside the database');
   await heads.checkHead(chain);
+  await named.compare(reader, (seq, problem) => bodies.missingFor(seq, seq, problem));
   await reportStrayRows(reader, chain.size, findings);
   await payloads.checkCovered();
-  // A restore verifies what it made before that is signed, and pins no head.
-  const vouched = signed.reduce((most, size) => Math.max(most, size), 0);
-  const lostBodies = bodies.judge(pinned === null ? Number.MAX_SAFE_INTEGER : vouched, options.drill ?? null);
+  // A recovery's own entry is signed when all of this has verified.
+  const vouched =
+    options.pinned === 'not yet'
+      ? Number.MAX_SAFE_INTEGER
+      : signed.reduce((most, size) => Math.max(most, size), 0);
+  const lostBodies = bodies.judge(vouched, options.drill ?? null);
   const anchored = Math.max(0, ...anchors.map((a) => a.size));
   return {
     ok: findings.problems.length === 0,

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { MunimentError, ServiceError } from '../core/errors.ts';
+import { makeFolder } from '../core/folder.ts';
 import { OBJECT_KEY_PATTERN, type ObjectKey } from './objects.ts';
 
 const fsync = promisify(fs.fsync);
@@ -38,8 +39,7 @@ export function storeFolders(
       });
     }
     if (complete) {
-      makeDurably(objects);
-      makeDurably(incoming);
+      for (const folder of [objects, incoming]) makeFolder(folder, 0o750, syncNow);
       const present = new Set(fs.readdirSync(objects));
       for (const shard of SHARDS)
         if (!present.has(shard)) fs.mkdirSync(path.join(objects, shard), { recursive: true });
@@ -104,20 +104,6 @@ function syncNow(folder: string): void {
   } finally {
     fs.closeSync(fd);
   }
-}
-
-/** Makes a folder and those above it that are missing, one by one: Node's own way of doing it never ends where a file system refuses (/proc). */
-function makeDurably(folder: string): void {
-  if (fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true) return;
-  const parent = path.dirname(folder);
-  if (parent !== folder) makeDurably(parent);
-  try {
-    fs.mkdirSync(folder, { mode: 0o750 });
-  } catch (error) {
-    // Another process may have made it meanwhile.
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !fs.statSync(folder).isDirectory()) throw error;
-  }
-  syncNow(parent);
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {

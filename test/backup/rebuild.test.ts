@@ -223,6 +223,8 @@ describe('an archive whose database is lost', () => {
     let fromDatabase: string;
     try {
       await admin.query("UPDATE snapshots SET text = 'forged' WHERE text LIKE 'parade%'");
+      await admin.query("UPDATE sources SET seq = 0, name = 'forged'");
+      await admin.query("UPDATE entry_bodies SET kind = 'forged' WHERE kind = 'policy.holds'");
       await using opened = await openHomeDatabase(made.archive.settings);
       fromDatabase = opened.runtimeUrl;
       assert.equal((await verifyArchiveOf(made.archive)).ok, false);

@@ -2,17 +2,19 @@
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type pg from 'pg';
-import { RefusedError } from '../../src/core/errors.ts';
+import { RefusedError, VerificationError } from '../../src/core/errors.ts';
 import {
   type DecisionInputs,
   type DispositionContext,
   destroyRecords,
   finishDestructions,
 } from '../../src/disposition/destroy.ts';
+import { policyInForce } from '../../src/disposition/policy-in-force.ts';
+import { recordFacts } from '../../src/disposition/record-facts.ts';
 import { putPolicyInForce } from '../../src/governance.ts';
 import { ERASED_COLUMNS } from '../../src/ledger/projection.ts';
 import { searchRecords } from '../../src/operations.ts';
@@ -129,6 +131,61 @@ describe('destruction', () => {
     await assert.rejects(destroyRecords(context, list, await inputs()), /may not be destroyed: held/);
     assert.equal(await size(), entries);
     assert.equal((await verifyArchiveOf(made.archive)).ok, true);
+  });
+
+  test('a hold whose entry lost its kind, its body or its bytes is not taken for none: nothing is destroyed, and verification finds it', async () => {
+    const { db } = made.archive.database;
+    assert.equal((await policyInForce(db, Number.MAX_SAFE_INTEGER)).policy.holds.length, 1);
+    await admin.query('CREATE TEMP TABLE kept_bodies AS SELECT * FROM public.entry_bodies');
+    await rename(policyFile('holds/smith.yaml'), policyFile('holds/smith.away'));
+    const changes: [sql: string, kinds: string[]][] = [
+      ["UPDATE entry_bodies SET kind = 'policy.holdz' WHERE kind = 'policy.holds'", ['row-differs']],
+      ["DELETE FROM entry_bodies WHERE kind = 'policy.holds'", ['body-missing']],
+      ["UPDATE entry_bodies SET body = '{\"files\":[]}' WHERE kind = 'policy.holds'", ['body-altered']],
+      ["UPDATE entry_bodies SET body = '{}', kind = 'note' WHERE kind = 'policy.holds'", ['body-altered']],
+    ];
+    for (const [sql, kinds] of changes) {
+      await admin.query(sql);
+      await assert.rejects(policyInForce(db, Number.MAX_SAFE_INTEGER), VerificationError, sql);
+      await assert.rejects(
+        destroyRecords(context, [await recordOf('street')], await inputs()),
+        VerificationError,
+        sql,
+      );
+      const { problems } = await verifyArchiveOf(made.archive);
+      assert.deepEqual(
+        problems.map(({ kind }) => kind),
+        kinds,
+        sql,
+      );
+      await admin.query('DELETE FROM entry_bodies');
+      await admin.query('INSERT INTO entry_bodies SELECT * FROM kept_bodies');
+    }
+    await admin.query('DROP TABLE kept_bodies');
+    await rename(policyFile('holds/smith.away'), policyFile('holds/smith.yaml'));
+    assert.equal((await verifyArchiveOf(made.archive)).ok, true);
+  });
+
+  test('a source whose row is gone, renamed or moved may be under a hold: nothing that it shows is destroyed, and it is not registered anew', async () => {
+    const { db } = made.archive.database;
+    const library = await recordOf('library');
+    await admin.query('CREATE TEMP TABLE kept_sources AS SELECT * FROM public.sources');
+    for (const change of [
+      'DELETE FROM sources',
+      "UPDATE sources SET name = 'zzz'",
+      "UPDATE sources SET seq = 0, name = 'zzz'",
+    ]) {
+      await admin.query(change);
+      const entries = await size();
+      await assert.rejects(destroyRecords(context, [library], await inputs()), VerificationError, change);
+      await assert.rejects(collectCity(made.archive), VerificationError, change);
+      assert.equal(await size(), entries);
+      await admin.query('DELETE FROM sources');
+      await admin.query('INSERT INTO sources SELECT * FROM kept_sources');
+    }
+    await admin.query('DROP TABLE kept_sources');
+    const facts = await recordFacts(db, library, Number.MAX_SAFE_INTEGER);
+    assert.deepEqual(facts.sources, ['city']);
   });
 
   test('takes every version from store and rows, and the archive verifies with it counted', async () => {

@@ -6,16 +6,19 @@ import { test } from 'node:test';
 import { canonicalBytes, type Json } from '../../src/core/canonical.ts';
 import { bodyCommitment } from '../../src/core/digest.ts';
 import { ObjectNotFoundError } from '../../src/core/errors.ts';
+import { BODY_KIND } from '../../src/ledger/body-kind.ts';
 import type { Entry } from '../../src/ledger/entry.ts';
 import { leafHash } from '../../src/ledger/tree.ts';
 import type { ArchiveReader, RowWithSeq } from '../../src/ledger/verify/contract.ts';
 import { verifyArchive } from '../../src/ledger/verify.ts';
-import { makeLog, ORIGIN } from './log.ts';
+import { ACTOR, makeLog, ORIGIN } from './log.ts';
 
 const SALT = Buffer.alloc(32, 7);
 const RECORD = '019a3c5e-0000-7000-8000-000000000002';
 const PAYLOAD = 'ab'.repeat(32);
 const SIZE = 12;
+/** Who wrote all of it, added by the first entry. */
+const CLERK = { id: ACTOR, name: 'clerk', roles: ['operator'] };
 /** The restore: entries 2 to 6 came from a published log, 2 of their bodies were lost. */
 const RESTORE = 8;
 const GENUINE: Restore = { at: RESTORE, size: 2, replayed: 5, lostBodies: 2 };
@@ -31,7 +34,7 @@ interface Case {
   readonly restores: readonly Restore[];
   /** Positions whose body is removed. */
   readonly removed: readonly number[];
-  /** Entries under the signed head; null: none is pinned. */
+  /** Entries under the signed head; null: none is pinned yet. */
   readonly signed?: number | null;
   /** Position of a destruction, and of what it names as its intent. */
   readonly destruction?: readonly [at: number, intent: number];
@@ -55,13 +58,16 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
     const restore = given.restores.find((one) => one.at === seq);
     const said: Json =
       restore === undefined
-        ? { note: seq }
+        ? seq === 0
+          ? CLERK
+          : { note: seq }
         : restore.lostBodies === null
           ? {}
           : { lostBodies: restore.lostBodies };
     const bytes = canonicalBytes(said);
     bodies.set(seq, bytes);
     const body = bodyCommitment(SALT, bytes);
+    if (seq === 0) return { ...common, type: 'account.changed', account: ACTOR, change: 'added', body };
     if (restore === undefined) return { ...common, type: 'sealed', body };
     const { size, replayed } = restore;
     return {
@@ -80,19 +86,25 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
     given.destruction === undefined
       ? []
       : [{ seq: given.destruction[0], commitment: PAYLOAD, record_id: RECORD, intent: given.destruction[1] }];
+  const kindAt = (seq: number): string => {
+    if (given.restores.some(({ at }) => at === seq)) return BODY_KIND.restore;
+    return seq === 0 ? BODY_KIND.account : 'note';
+  };
   const reader: ArchiveReader = {
     async *entries() {
       yield log.entries.map((entry, seq) => ({ seq, entry, leaf: leafHash(entry) }));
     },
     entry: async (seq) => log.entries[seq] ?? null,
-    head: async () => ({ ...log.head(SIZE), edge: Buffer.alloc(0) }),
+    head: async () => log.storedHead(),
     rows: async (table, from, to) => {
       const rows =
         table === 'entry_bodies'
-          ? [...bodies].map(([seq, body]) => ({ seq, kind: 'note', salt: SALT, body }))
+          ? [...bodies].map(([seq, body]) => ({ seq, kind: kindAt(seq), salt: SALT, body }))
           : table === 'payload_destructions'
             ? destroyed
-            : [];
+            : table === 'accounts'
+              ? [{ ...CLERK, seq: 0 }]
+              : [];
       return rows.filter(({ seq }) => seq >= from && seq < to);
     },
     strayRows: async () => 0,
@@ -107,7 +119,8 @@ async function verified(given: Case): Promise<[problems: string[], lost: number]
   const { signed = SIZE } = given;
   const { problems, lostBodies, ok } = await verifyArchive(reader, {
     origin: ORIGIN,
-    pinned: signed === null ? null : log.head(signed),
+    pinned: signed === null ? 'not yet' : log.head(signed),
+    signs: true,
     anchors: [],
     openCheckpoint: () => assert.fail('there is no checkpoint'),
   });

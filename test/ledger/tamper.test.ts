@@ -5,8 +5,12 @@ import { chmod, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type pg from 'pg';
+import { openArchive } from '../../src/context.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import { VerificationError } from '../../src/core/errors.ts';
 import { decodeEntry, type Entry, encodeEntry, genesis } from '../../src/ledger/entry.ts';
 import { leafHash, RightEdge } from '../../src/ledger/tree.ts';
+import { verify } from '../../src/operations.ts';
 import { containerHeader, readContainerHeader } from '../../src/store/container.ts';
 import { FakePlatform } from '../support/appview.ts';
 import {
@@ -59,9 +63,51 @@ const CHANGES: readonly Change[] = [
     kind: 'entry-moved',
   },
   { what: 'another head', sql: 'UPDATE ledger_head SET root = sha256(root)', kind: 'head-differs' },
+  {
+    what: "the head's right edge",
+    sql: 'UPDATE ledger_head SET edge = set_byte(edge, 0, get_byte(edge, 0) # 1)',
+    kind: 'head-differs',
+  },
+  {
+    what: 'the leaf that the head continues',
+    sql: 'UPDATE ledger_head SET last = sha256(last)',
+    kind: 'head-differs',
+  },
+  {
+    what: "the head's time",
+    sql: "UPDATE ledger_head SET at = at - interval '1 day'",
+    kind: 'head-differs',
+  },
   { what: 'a body of an entry', sql: "UPDATE entry_bodies SET body = body || ' '", kind: 'body-altered' },
+  {
+    what: 'another kind of a body',
+    sql: "UPDATE entry_bodies SET kind = 'note' WHERE kind = 'source'",
+    kind: 'row-differs',
+  },
   { what: 'a salt', sql: 'UPDATE payloads SET salt = sha256(salt)', kind: 'row-differs' },
   { what: 'another name of a source', sql: "UPDATE sources SET name = 'other'", kind: 'row-differs' },
+  {
+    what: 'a source moved to an entry that is none of its own',
+    sql: "UPDATE sources SET seq = 0, name = 'other'",
+    kind: 'row-differs',
+  },
+  { what: 'a removed source', sql: 'DELETE FROM sources', kind: 'row-missing' },
+  {
+    what: 'an invented source',
+    sql: "INSERT INTO sources SELECT gen_random_uuid(), seq, 'invented', platform FROM sources",
+    kind: 'row-unexpected',
+  },
+  {
+    what: 'other roles of an account, moved to another entry',
+    sql: "UPDATE accounts SET roles = '{}', seq = 5",
+    kind: 'row-differs',
+  },
+  { what: 'a removed account', sql: 'DELETE FROM accounts', kind: 'row-missing' },
+  {
+    what: 'an invented account at the entry of a capture',
+    sql: "INSERT INTO accounts SELECT gen_random_uuid(), (SELECT max(seq) FROM snapshots), 'ghost', roles, token_hash FROM accounts",
+    kind: 'row-unexpected',
+  },
 ];
 
 describe('an archive that was tampered with', () => {
@@ -97,6 +143,7 @@ describe('an archive that was tampered with', () => {
         'ledger_head',
         'entry_bodies',
         'sources',
+        'accounts',
       ];
       for (const table of tables)
         await admin.query(`CREATE TEMP TABLE kept_${table} AS SELECT * FROM public.${table}`);
@@ -163,15 +210,105 @@ describe('an archive that was tampered with', () => {
     assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
   });
 
-  test('a signed head that is gone from outside the database is noticed', async () => {
-    const head = join(made.home, 'keys', 'head.json');
-    await rename(head, `${head}.away`);
-    const { problems } = await verifyArchiveOf(made.archive);
-    await rename(`${head}.away`, head);
-    assert.deepEqual(
-      problems.map((problem) => problem.kind),
-      ['pinned-head-missing'],
+  test('nothing is entered on a head that does not fit the newest entry, and a head put right goes on', async () => {
+    const { ledger, account } = made.archive;
+    const count = async () => {
+      const { rows } = await admin.query('SELECT count(*) AS n FROM ledger_entries');
+      return (rows[0] as { n: number }).n;
+    };
+    const changes = [
+      'last = sha256(last)',
+      "at = at + interval '1 day'",
+      "at = at - interval '1 day'",
+      'root = sha256(root)',
+      'edge = sha256(edge)',
+      'size = size - 1',
+      'size = size + 1',
+    ];
+    const before = await count();
+    await admin.query('CREATE TEMP TABLE kept_head AS SELECT * FROM public.ledger_head');
+    for (const change of changes) {
+      await admin.query(`UPDATE ledger_head SET ${change}`);
+      await assert.rejects(
+        ledger.write(account.id, async (batch) => batch.add({ type: 'key.added', key: 'never' })),
+        VerificationError,
+        change,
+      );
+      await admin.query('DELETE FROM ledger_head');
+      await admin.query('INSERT INTO ledger_head SELECT * FROM kept_head');
+    }
+    await admin.query('DROP TABLE kept_head');
+    assert.equal(await count(), before);
+    await ledger.write(account.id, async (batch) =>
+      batch.add({ type: 'key.added', key: made.archive.verifierKeyText }),
     );
+    await made.archive.checkpoint();
+    assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
+  });
+
+  test('nobody acts by an account that no entry vouches for, and what it entered before is noticed', async () => {
+    const { ledger } = made.archive;
+    const ghost = '019a3c5e-0000-7000-8000-00000000000f';
+    const tables = ['ledger_entries', 'ledger_head', 'accounts', 'capture_runs'];
+    for (const table of tables)
+      await admin.query(`CREATE TEMP TABLE kept_${table} AS SELECT * FROM public.${table}`);
+    await admin.query(
+      `INSERT INTO accounts SELECT $1, (SELECT max(seq) FROM snapshots), 'ghost', roles, sha256('token') FROM accounts`,
+      [ghost],
+    );
+    const acting = openArchive(
+      made.home,
+      { home: null, token: 'token', configFolder: '/nonexistent', variables: {} },
+      systemClock,
+    );
+    await assert.rejects(
+      acting,
+      (error) => error instanceof VerificationError && /ghost/.test(error.message),
+    );
+    const seq = await ledger.write(ghost, async (batch) => batch.add({ type: 'key.added', key: 'its own' }));
+    await admin.query('DELETE FROM accounts WHERE id = $1', [ghost]);
+    const { problems } = await verifyArchiveOf(made.archive);
+    for (const table of tables) {
+      await admin.query(`DELETE FROM public.${table}`);
+      await admin.query(`INSERT INTO public.${table} SELECT * FROM kept_${table}`);
+      await admin.query(`DROP TABLE kept_${table}`);
+    }
+    assert.deepEqual(
+      problems.map((problem) => [problem.kind, problem.seq]),
+      [['actor-unknown', seq]],
+    );
+  });
+
+  test('a signed head that is gone from outside the database is noticed, also where every checkpoint is gone with it', async () => {
+    const head = join(made.home, 'keys', 'head.json');
+    const kindsOf = async (archive: typeof made.archive, anchors: string[] = []) => {
+      const { problems } = await verify(archive, { anchors, signal: new AbortController().signal });
+      return problems.map((problem) => problem.kind);
+    };
+    const anchor = join(made.home, 'anchor.txt');
+    await writeFile(anchor, (await made.archive.checkpoint())?.note as string);
+    await rename(head, `${head}.away`);
+    assert.deepEqual(await kindsOf(made.archive), ['pinned-head-missing']);
+    await admin.query('CREATE TEMP TABLE kept_checkpoints AS SELECT * FROM public.checkpoints');
+    await admin.query('DELETE FROM checkpoints');
+    const worker = { ...made.archive, signer: null };
+    const [signing, anchored, working, workingAnchored] = [
+      await kindsOf(made.archive),
+      await kindsOf(made.archive, [anchor]),
+      await kindsOf(worker),
+      await kindsOf(worker, [anchor]),
+    ];
+    await admin.query('INSERT INTO checkpoints SELECT * FROM kept_checkpoints');
+    await rename(`${head}.away`, head);
+    assert.deepEqual(signing, ['pinned-head-missing']);
+    assert.deepEqual(
+      anchored,
+      ['pinned-head-missing'],
+      'whoever signs must find the head that was signed last',
+    );
+    assert.deepEqual(working, ['pinned-head-missing'], 'a machine without the signing key cannot know alone');
+    assert.deepEqual(workingAnchored, [], 'with a checkpoint from elsewhere it can');
+    assert.deepEqual((await verifyArchiveOf(made.archive)).problems, []);
   });
 
   test('one changed byte of any payload is noticed', async () => {

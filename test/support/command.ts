@@ -35,14 +35,16 @@ export async function muniment(
   return { code, ...said };
 }
 
-/** @param options.program another launcher than the checkout's */
+/** @param options.program another launcher than the checkout's. @param options.timeout milliseconds until it is killed, which ends with no code */
 export async function munimentProcess(
   args: readonly string[],
-  options: { cwd?: string; env?: Record<string, string>; program?: string } = {},
+  options: { cwd?: string; env?: Record<string, string>; program?: string; timeout?: number } = {},
 ): Promise<Ended> {
   const child = spawn(process.execPath, [options.program ?? PROGRAM, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: options.cwd,
+    timeout: options.timeout,
+    killSignal: 'SIGKILL',
     // The test's own coverage is not the program's.
     env: { ...process.env, NODE_V8_COVERAGE: '', ...NOBODY, ...options.env },
   });

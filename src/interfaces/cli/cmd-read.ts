@@ -1,9 +1,9 @@
 // search, export, verify, verify-bundle: what gets things out, and what proves them.
 
-import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { EXIT, InputError } from '../../core/errors.ts';
+import { makeNamedFolder } from '../../core/folder.ts';
 import { requirePermission } from '../../core/people.ts';
 import type { RecordState } from '../../core/vocabulary.ts';
 import { runDemo } from '../../demo.ts';
@@ -186,7 +186,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
       }
       const output = shell.output();
       const folder = resolve(options.folder);
-      await mkdir(folder, { recursive: true });
+      makeNamedFolder(folder);
       const result = await runDemo({
         folder,
         account,

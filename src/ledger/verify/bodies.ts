@@ -3,11 +3,13 @@
 import { z } from 'zod';
 import { parsedJson } from '../../core/canonical.ts';
 import { bodyCommitment } from '../../core/digest.ts';
+import { isKindOf } from '../body-kind.ts';
 import type { Problem } from '../chain.ts';
 import type { Entry } from '../entry.ts';
 import type { VerifyOptions } from './contract.ts';
 import type { Findings } from './findings.ts';
-import type { RowCheck, RowsOf } from './rows.ts';
+import type { NamedCheck } from './named.ts';
+import type { RowsOf } from './rows.ts';
 
 /** What a restore says it could not bring back: of the entries in `from` … `to` − 1, that many bodies. */
 interface Lost {
@@ -31,16 +33,16 @@ const restoreBody = z.object({ lostBodies: z.int().min(0) });
 
 export class Bodies {
   readonly #findings: Findings;
-  readonly #rows: RowCheck;
+  readonly #named: NamedCheck;
   readonly #bodiless: Bodiless[] = [];
   readonly #restores: Restore[] = [];
 
-  constructor(findings: Findings, rows: RowCheck) {
+  constructor(findings: Findings, named: NamedCheck) {
     this.#findings = findings;
-    this.#rows = rows;
+    this.#named = named;
   }
 
-  /** @param entry null where its type is unknown, or its bytes are no entry. @param rowsOf its stored rows */
+  /** Entries in order. @param entry null where its type is unknown, or its bytes are no entry. @param rowsOf its stored rows */
   check(seq: number, entry: Entry | null, rowsOf: RowsOf): void {
     const row = rowsOf('entry_bodies')[0];
     const commitment = entry !== null && 'body' in entry ? entry.body : null;
@@ -50,12 +52,14 @@ export class Bodies {
       return;
     }
     if (row === undefined) {
+      this.#named.take(entry, null);
       const detail = `the body of entry ${seq} is missing`;
       this.missingFor(seq, seq, { kind: 'body-missing', seq, record: null, detail });
       return;
     }
     const body = row.body as Buffer;
     if (bodyCommitment(row.salt as Buffer, body) !== commitment) {
+      this.#named.take(entry, null);
       this.#findings.problem(
         'body-altered',
         seq,
@@ -64,7 +68,14 @@ export class Bodies {
       );
       return;
     }
-    this.#rows.compareNamed(seq, entry, body, rowsOf);
+    if (!isKindOf(String(row.kind), entry.type, body))
+      this.#findings.problem(
+        'row-differs',
+        seq,
+        null,
+        `entry_bodies.kind is not that of entry ${seq} and its body`,
+      );
+    this.#named.take(entry, body);
     if (entry.type === 'restore.performed') this.#addRestore(entry, body);
   }
 

@@ -14,7 +14,7 @@ export interface ArchiveReader {
   entries(): AsyncIterable<StoredEntry[]>;
   /** One entry's bytes, or null. */
   entry(seq: number): Promise<Buffer | null>;
-  head(): Promise<{ size: number; root: Buffer; edge: Buffer } | null>;
+  head(): Promise<{ size: number; root: Buffer; edge: Buffer; last: Buffer; at: string } | null>;
   /** Rows of a table with `from <= seq < to`. */
   rows(
     table: ProjectedTable | 'entry_bodies' | 'accounts' | 'sources',
@@ -64,8 +64,10 @@ export interface CoveredPayload {
 
 export interface VerifyOptions {
   readonly origin: string;
-  /** The signed head pinned outside the database, or null when there is none. */
-  readonly pinned: { readonly size: number; readonly root: Buffer } | null;
+  /** The signed head pinned outside the database, or null when there is none; `not yet` in a recovery, which verifies what it made before that is signed. */
+  readonly pinned: { readonly size: number; readonly root: Buffer } | 'not yet' | null;
+  /** Whether the machine signs, so that it must have the head that it signed. One that does not may verify against anchors instead. */
+  readonly signs: boolean;
   /** Checkpoints from outside the operator's reach. */
   readonly anchors: readonly { readonly size: number; readonly root: Buffer }[];
   /** In a drill nothing is entered of what its restore could not bring back: its home says it. Null: there is no drill. */

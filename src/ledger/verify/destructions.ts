@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { parsedJson } from '../../core/canonical.ts';
 import { bodyCommitment } from '../../core/digest.ts';
 import { MunimentError, ObjectNotFoundError, VerificationError } from '../../core/errors.ts';
+import { BODY_KIND } from '../body-kind.ts';
 import { decodeEntry, type Entry } from '../entry.ts';
 import type { Bodies } from './bodies.ts';
 import type { ArchiveReader } from './contract.ts';
@@ -79,7 +80,7 @@ export class DestructionCheck {
     const bytes = await this.#reader.entry(seq);
     const [row] = await this.#reader.rows('entry_bodies', seq, seq + 1);
     const bodiless = row === undefined && bytes !== null && isSealed(bytes);
-    if (bytes !== null && row?.kind === 'disposition.intent') {
+    if (bytes !== null && row?.kind === BODY_KIND.intent) {
       const decoded = decodeEntry(bytes);
       const body = row.body as Buffer;
       if (

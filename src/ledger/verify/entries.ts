@@ -7,6 +7,7 @@ import type { Bodies } from './bodies.ts';
 import type { ArchiveReader, RowWithSeq } from './contract.ts';
 import type { DestructionCheck } from './destructions.ts';
 import { type DocumentCheck, isDocumented, NO_DOCUMENT } from './documents.ts';
+import type { NamedCheck } from './named.ts';
 import type { Description, PayloadCheck, ReadPayload } from './payloads.ts';
 import type { RowCheck, RowsOf } from './rows.ts';
 
@@ -21,6 +22,7 @@ export class EntryCheck {
   readonly #payloads: PayloadCheck;
   readonly #documents: DocumentCheck;
   readonly #destructions: DestructionCheck;
+  readonly #named: NamedCheck;
   readonly #rows: RowCheck;
 
   constructor(
@@ -30,6 +32,7 @@ export class EntryCheck {
       payloads: PayloadCheck;
       documents: DocumentCheck;
       destructions: DestructionCheck;
+      named: NamedCheck;
       rows: RowCheck;
     },
   ) {
@@ -38,6 +41,7 @@ export class EntryCheck {
     this.#payloads = checks.payloads;
     this.#documents = checks.documents;
     this.#destructions = checks.destructions;
+    this.#named = checks.named;
     this.#rows = checks.rows;
   }
 
@@ -46,24 +50,29 @@ export class EntryCheck {
     const entries = batch.map(({ seq, entry: placed }) => {
       const entry = placed?.whole() ?? null;
       if (placed !== null && entry === null) this.unknownTypes += 1;
+      if (entry !== null) this.#named.checkActor(entry);
       return { seq, entry };
     });
     const first = entries[0];
     const last = entries.at(-1);
     if (first === undefined || last === undefined) return;
     const stored = new Map<string, RowWithSeq[]>();
-    for (const table of [...PROJECTED_TABLES, 'entry_bodies', 'accounts', 'sources'] as const) {
+    for (const table of [...PROJECTED_TABLES, 'entry_bodies'] as const) {
       const rows = await this.#reader.rows(table, first.seq, last.seq + 1);
       for (const [seq, own] of Map.groupBy(rows, (row) => row.seq)) stored.set(`${table}/${seq}`, own);
     }
+    const rowsAt =
+      (seq: number): RowsOf =>
+      (table) =>
+        stored.get(`${table}/${seq}`) ?? [];
+    for (const { seq, entry } of entries) this.#bodies.check(seq, entry, rowsAt(seq));
     const payloadRows = [...stored].flatMap(([key, rows]) => (key.startsWith('payloads/') ? rows : []));
     const commitments = new Set(payloadRows.map((row) => String(row.commitment)));
     for (const { entry } of entries) for (const c of namedPayloads(entry)) commitments.add(c);
     const destroyed = await this.#reader.destructions([...commitments]);
     const queue = entries[Symbol.iterator]();
     const workers = Array.from({ length: Math.min(CONCURRENCY, entries.length) }, async () => {
-      for (const { seq, entry } of queue)
-        await this.#checkEntry(seq, entry, (table) => stored.get(`${table}/${seq}`) ?? [], destroyed);
+      for (const { seq, entry } of queue) await this.#checkEntry(seq, entry, rowsAt(seq), destroyed);
     });
     await Promise.all(workers);
   }
@@ -74,7 +83,6 @@ export class EntryCheck {
     rowsOf: RowsOf,
     destroyed: ReadonlyMap<string, number>,
   ): Promise<void> {
-    this.#bodies.check(seq, entry, rowsOf);
     if (entry === null) return;
     const record = 'record' in entry ? entry.record : null;
     const payloads = new Map<string, ReadPayload>();

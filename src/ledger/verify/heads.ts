@@ -57,6 +57,20 @@ export class HeadCheck {
     }
   }
 
+  /** Checkpoints in the database can be removed by whoever rewrites it: something from outside must say how long the log was. */
+  checkPinned(size: number): void {
+    const { pinned, anchors, signs } = this.#options;
+    if (pinned !== null || size === 0 || (!signs && anchors.length > 0)) return;
+    this.#findings.problem(
+      'pinned-head-missing',
+      null,
+      null,
+      signs
+        ? 'the signed head kept outside the database (keys/head.json) is gone, and every archive has one from its first command on: a rewritten or shortened ledger would go unnoticed. Restore keys/ from its backup'
+        : 'this machine holds no signed head (keys/head.json), so a rewritten or shortened ledger would go unnoticed: verify where the archive signs, or give a checkpoint that is kept elsewhere (--anchor FILE)',
+    );
+  }
+
   /** @param chain at its end, with the root at the head's size asked for. @param what the head, for people */
   compareRoot(chain: ChainCheck, head: { size: number; root: Buffer }, kind: string, what: string): void {
     const root = chain.rootAt(head.size);
@@ -80,14 +94,23 @@ export class HeadCheck {
   /** The database's own head, which the sequencer goes on from. @param chain at its end */
   async checkHead(chain: ChainCheck): Promise<void> {
     const head = await this.#reader.head();
-    if (head === null) this.#findings.problem('head-differs', null, null, 'the database has no ledger head');
-    else if (head.size !== chain.size || !head.root.equals(chain.root())) {
+    if (head === null) {
+      this.#findings.problem('head-differs', null, null, 'the database has no ledger head');
+      return;
+    }
+    const differing: string[] = [];
+    if (head.size !== chain.size) differing.push('size');
+    if (!head.root.equals(chain.root())) differing.push('root');
+    if (!head.edge.equals(chain.edge())) differing.push('edge');
+    if (!head.last.equals(chain.last)) differing.push('last');
+    // An empty log has the time of its making, which no entry tells.
+    if (chain.size > 0 && head.at !== chain.at) differing.push('at');
+    if (differing.length > 0)
       this.#findings.problem(
         'head-differs',
         chain.size,
         null,
-        `the stored head (size ${head.size}) is not the head of the stored entries (size ${chain.size})`,
+        `the stored head (size ${head.size}) is not the head of the stored entries (size ${chain.size}): it differs in ${differing.join(', ')}`,
       );
-    }
   }
 }

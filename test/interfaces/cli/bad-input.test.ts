@@ -2,6 +2,7 @@
 // nothing half-done.
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -333,4 +334,36 @@ ${feeds.join('\n')}
     await rm(damaged);
     await rm(bundle);
   });
+});
+
+const NO_PROC = existsSync('/proc/self') ? false : 'no /proc here';
+
+test('where no folder can be made every command says so, and none goes on trying', {
+  skip: NO_PROC,
+}, async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'muniment places '));
+  const home = join(folder, 'home');
+  const backup = join(folder, 'backup');
+  t.after(async () => {
+    await removeHome(home);
+    await rm(folder, { recursive: true });
+  });
+  const env = { PASS: 'correct horse battery staple' };
+  const pass = ['--passphrase', `\${PASS}`];
+  const answers = ['--name', 'City', '--origin', 'archive.example.gov/social', '--timezone', 'UTC'];
+  const made = await muniment(['init', home, ...answers]);
+  assert.equal(made.code, 0, made.stderr);
+  const kept = await muniment(['--home', home, 'backup', backup, ...pass], { env });
+  assert.equal(kept.code, 0, kept.stderr);
+
+  const nowhere = '/proc/nowhere/folder';
+  for (const args of [
+    ['--home', home, 'ledger', 'publish', nowhere],
+    ['init', nowhere, ...answers],
+    ['demo', '--folder', nowhere],
+    ['--home', nowhere, 'restore', backup, ...pass, '--nothing-later', '--database', 'embedded'],
+    ['--home', home, 'backup', nowhere, ...pass],
+    ['--home', home, 'export', '--out', `${nowhere}/bundle.zip`],
+  ])
+    assertError(await munimentProcess(args, { env, timeout: 60_000 }), 2, /\/proc\/nowhere/);
 });
