@@ -145,6 +145,7 @@ function bareFiles(folder: string): Bare {
 
 type S3Settings = Extract<StoreSettings, { provider: 's3' }>;
 
+/** Puts what our store puts: the same description and the same lock. */
 function bareSdk({ bucket: Bucket, region, endpoint }: S3Settings): Bare & { readonly client: S3Client } {
   const client = new S3Client({
     region,
@@ -153,17 +154,28 @@ function bareSdk({ bucket: Bucket, region, endpoint }: S3Settings): Bare & { rea
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: { httpAgent: { keepAlive: true, maxSockets: 64 } },
   });
+  const until = new Date(systemClock.now().add({ hours: 7 * 24 }).epochMilliseconds);
   return {
     client,
     async put(key, bytes) {
-      await client.send(new PutObjectCommand({ Bucket, Key: `bare/${key}`, Body: bytes }));
+      await client.send(
+        new PutObjectCommand({
+          Bucket,
+          Key: `bare/${key}`,
+          Body: bytes,
+          ContentType: DESCRIPTION.contentType,
+          Metadata: DESCRIPTION.metadata,
+          ObjectLockMode: 'GOVERNANCE',
+          ObjectLockRetainUntilDate: until,
+        }),
+      );
     },
     async get(key) {
       const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: `bare/${key}` }));
       const bytes = await Body?.transformToByteArray();
       return bytes?.length ?? 0;
     },
-    what: { put: 'by the bare SDK', get: 'by the bare SDK' },
+    what: { put: 'by the bare SDK, of the same locked object', get: 'by the bare SDK' },
     aim: { put: 0.9, get: 0.9 },
   };
 }
