@@ -27,7 +27,7 @@ test('each measurement tells our figure, the limit from the same run, their rati
       assert.match(block, line);
   }
   assert.match(stdout, /rows a commit, into \d+ indexes/);
-  assert.match(stdout, /peak resident memory of the process: \d+ MB for 10 entries/);
+  assert.match(stdout, /peak resident memory of the process: \d+ MiB for 10 entries/);
   assert.match(
     stdout,
     /a file of 40 MiB put and read back\n {2}peak resident memory of the process: \d+ MB/,
