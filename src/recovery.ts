@@ -177,7 +177,9 @@ export async function finishRecovery(
       {
         hint:
           others === 0
-            ? 'All of it is loss: something that was signed is neither in the backup nor in the store. Find it (an older backup by value: --payloads-from), or accept that it is gone with --accept-losses. Until then the archive does not serve.'
+            ? options.drill !== null
+              ? 'All of it is loss: payloads captured after the backup are in the store of the archive alone, and a drill that copies does not look there. Leave --published out, in a new home, or go on with --accept-losses.'
+              : 'All of it is loss: something that was signed is neither in the backup nor in the store. Find it (an older backup by value: --payloads-from), or accept that it is gone with --accept-losses. Until then the archive does not serve.'
             : 'It does not serve. Use another backup, or another copy of this one.',
       },
     );

@@ -58,17 +58,23 @@ const headerShape = z.discriminatedUnion('to', [
   }),
 ]);
 
-/** @throws InputError when the passphrase is too short or the key is no X25519 public key */
+/** Before anything is made. @throws InputError when the passphrase is too short or the key is no X25519 public key */
+export function requireUsable(sealing: Sealing): void {
+  if (!('passphrase' in sealing)) publicKeyOf(sealing.recipient);
+  else if (sealing.passphrase.length < PASSPHRASE_LENGTH) {
+    throw new InputError(`the passphrase has fewer than ${PASSPHRASE_LENGTH} characters`, {
+      hint: 'It guards the signing key against whoever gets the backup. Use five or more random words.',
+    });
+  }
+}
+
+/** @throws InputError as {@link requireUsable} */
 export async function seal(plain: Uint8Array, sealing: Sealing): Promise<Buffer> {
+  requireUsable(sealing);
   const nonce = randomBytes(12);
   let header: z.infer<typeof headerShape>;
   let key: Buffer;
   if ('passphrase' in sealing) {
-    if (sealing.passphrase.length < PASSPHRASE_LENGTH) {
-      throw new InputError(`the passphrase has fewer than ${PASSPHRASE_LENGTH} characters`, {
-        hint: 'It guards the signing key against whoever gets the backup. Use five or more random words.',
-      });
-    }
     const salt = randomBytes(16);
     key = await passphraseKey(sealing.passphrase, salt, SCRYPT);
     header = {

@@ -13,7 +13,7 @@ import type { ObjectReader } from '../store/objects.ts';
 import { BEGUN, encodeManifest, MANIFEST, type Manifest, type ManifestFile, SIGNATURE } from './manifest.ts';
 import { asLines, carryPayloads, fromLines, type ListedPayload, livingPayloads } from './payloads.ts';
 import { type BackupPlace, readWhole } from './place.ts';
-import { type Sealing, seal } from './seal.ts';
+import { requireUsable, type Sealing, seal } from './seal.ts';
 import { archiveTables, copyOut } from './tables.ts';
 
 export interface BackupSource {
@@ -57,6 +57,7 @@ export async function takeBackup(
   options: BackupOptions,
 ): Promise<TakenBackup> {
   const say = options.onProgress ?? (() => undefined);
+  if (options.sealing !== null) requireUsable(options.sealing);
   const id = await begin(source, place);
   // Before the snapshot: a head signed later could be longer than the ledger in it.
   const checkpoint = await source.checkpoint();

@@ -45,7 +45,12 @@ export async function refuseNarrowedHolds(
   }
   const narrowed = changed.filter(({ lost }) => lost > 0);
   if (narrowed.length === 0) return;
-  throw new RefusedError(narrowed.map(narrowedLine).join('; '), {
+  const byZone = narrowed.every(({ before, after }) => scopeText(before) === scopeText(after));
+  if (byZone)
+    throw new RefusedError(narrowed.map((one) => narrowedLine(one, 'timezone')).join('; '), {
+      hint: `Their scopes are as they were, but their dates are dates in \`timezone\`, which is ${inForce.timezone} in force and ${wanted.timezone} in muniment.yaml: bring that back, or let \`from\` begin a day earlier and \`to\` end a day later. Nothing was applied.`,
+    });
+  throw new RefusedError(narrowed.map((one) => narrowedLine(one, 'scope')).join('; '), {
     hint: 'Bring its scope back; to let those records go, write `released:` with by, at and reason in its file, and the narrower hold into a file and under an id of its own. Nothing was applied.',
   });
 }
@@ -54,9 +59,9 @@ function scopeText({ scope }: Hold): string {
   return canonicalText(scope as Json);
 }
 
-function narrowedLine({ before, lost, some }: Changed): string {
+function narrowedLine({ before, lost, some }: Changed, by: 'scope' | 'timezone'): string {
   const more = lost > some.length ? ` and ${lost - some.length} more` : '';
-  return `hold ${before.id} would no longer cover ${lost} record${lost === 1 ? '' : 's'} that it covers (${some.join(', ')}${more}), and changing a scope does not release`;
+  return `hold ${before.id} would no longer cover ${lost} record${lost === 1 ? '' : 's'} that it covers (${some.join(', ')}${more}), and changing ${by === 'scope' ? 'a scope' : 'the zone'} does not release`;
 }
 
 async function* allFacts(db: Database) {

@@ -146,12 +146,14 @@ export function decide(
     return { ...classified, ...dates, decision: 'retain', reasons };
   }
   reasons.push(`Today is ${today}: its retention has run.`);
-  return {
-    ...classified,
-    ...dates,
-    decision: series.disposition === 'review' ? 'review' : 'eligible',
-    reasons,
-  };
+  // Destruction is what a schedule says in so many words; everything else waits for a person.
+  if (series.disposition === 'destroy') return { ...classified, ...dates, decision: 'eligible', reasons };
+  reasons.push(
+    series.disposition === 'transfer'
+      ? 'Its series is transferred, not destroyed: it is kept until the transfer has been decided on.'
+      : 'Its series is reviewed before anything is done.',
+  );
+  return { ...classified, ...dates, decision: 'review', reasons };
 }
 
 /** @returns the one series that applies, or null with the reason why none does */

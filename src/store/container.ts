@@ -64,16 +64,26 @@ export function readContainerHeader(key: ObjectKey, beginning: Buffer, size: num
   if (!parsed.success) throw damaged(key, 'its header is not of this format');
   const fields = parsed.data;
   const missing = end + 1 + fields.length - size;
-  if (missing > 0) throw damaged(key, `its file was cut by ${missing} bytes`);
+  if (missing > 0) throw new CutObjectError(key, missing, fields.metadata);
   if (missing < 0) throw damaged(key, `${-missing} bytes were appended to its file`);
   const { contentType, metadata, length } = fields;
   return { contentType, metadata, length, start: end + 1 };
 }
 
+const DAMAGED_HINT = 'Restore this file from a backup; `muniment verify` shows what else is affected.';
+
 export function damaged(key: ObjectKey, what: string): VerificationError {
-  return new VerificationError(`object ${key} is damaged: ${what}`, {
-    hint: 'Restore this file from a backup; `muniment verify` shows what else is affected.',
-  });
+  return new VerificationError(`object ${key} is damaged: ${what}`, { hint: DAMAGED_HINT });
+}
+
+/** The end of the file is missing; its header is whole. */
+export class CutObjectError extends VerificationError {
+  readonly metadata: Readonly<Record<string, string>>;
+
+  constructor(key: ObjectKey, missing: number, metadata: Readonly<Record<string, string>>) {
+    super(`object ${key} is damaged: its file was cut by ${missing} bytes`, { hint: DAMAGED_HINT });
+    this.metadata = metadata;
+  }
 }
 
 function parseJson(text: string): unknown {

@@ -6,8 +6,9 @@ import type { DatabaseHandle } from '../db/database.ts';
 import { storedVersions } from '../db/payload-versions.ts';
 import { knownToRows, type Removal, removeUnreferenced } from '../disposition/strays.ts';
 import { archiveMark } from '../ledger/entry.ts';
+import { CutObjectError } from '../store/container.ts';
 import type { Leftover } from '../store/leftovers.ts';
-import type { ListedObject, ObjectEraser, ObjectReader } from '../store/objects.ts';
+import type { ListedObject, ObjectEraser, ObjectReader, StoredObject } from '../store/objects.ts';
 import { compare, type PayloadRow, payloadRows } from './compare.ts';
 import { type LostRow, lostRows } from './lost-rows.ts';
 import { ownersOf } from './owners.ts';
@@ -199,7 +200,7 @@ class Sweep {
   /** @returns null when the object is gone since it was listed */
   async #judge({ key, modifiedAt }: ListedObject): Promise<Outcome | null> {
     try {
-      const { metadata, lockedUntil } = await this.#context.store.head(key);
+      const { metadata, lockedUntil } = await this.#describe(key);
       if (metadata.archive === undefined) return 'unmarked';
       if (metadata.archive !== this.#mark) return 'foreign';
       const outcome = await this.#judgeOwner(key, metadata);
@@ -210,6 +211,16 @@ class Sweep {
     } catch (error) {
       if (error instanceof ObjectNotFoundError) return null;
       if (error instanceof VerificationError) return 'unmarked'; // its description is damaged
+      throw error;
+    }
+  }
+
+  /** What was cut while it was written still says whose it is. */
+  async #describe(key: string): Promise<Pick<StoredObject, 'metadata' | 'lockedUntil'>> {
+    try {
+      return await this.#context.store.head(key);
+    } catch (error) {
+      if (error instanceof CutObjectError) return { metadata: error.metadata, lockedUntil: null };
       throw error;
     }
   }

@@ -78,6 +78,15 @@ const decided = (
   settings = ARCHIVE,
 ) => decide({ ...FACTS, ...facts }, { schedules, holds }, on(today), settings);
 
+test('when retention has run only what its schedule destroys is eligible; what is to be transferred or reviewed waits for a person', () => {
+  for (const [disposition, decision] of [
+    ['destroy', 'eligible'],
+    ['transfer', 'review'],
+    ['review', 'review'],
+  ] as const)
+    assert.equal(decided({}, '2099-01-01', [schedule({ disposition })]).decision, decision, disposition);
+});
+
 test('a period is added once and a day that the month lacks rolls forward, never early', () => {
   for (const [anchor, period, last] of [
     ['2024-02-29', 'P1Y', '2025-03-01'],

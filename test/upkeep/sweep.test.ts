@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { CreateMultipartUploadCommand, S3Client } from '@aws-sdk/client-s3';
@@ -171,6 +171,24 @@ for (const kind of KINDS) {
       for (const key of [foreign, unmarked]) assert.equal(await isThere(archive, key), true);
       assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
       if (kind !== 'locked') assert.equal((await swept(later(archive), true)).unreferenced.count, 2);
+    });
+
+    test('takes away what was cut while it was written, and says of what is shorter only that it is there', async () => {
+      const { store } = archive.settings;
+      if (store.provider !== 'directory') return; // a bucket takes an object as a whole or not at all
+      const [cut, empty] = [await orphan(archive, 'cut'), await orphan(archive, 'empty')];
+      for (const [key, left] of [
+        [cut, -1],
+        [empty, 0],
+      ] as const) {
+        const file = join(store.path, 'objects', key.slice(0, 2), key);
+        const bytes = await readFile(file);
+        await rm(file);
+        await writeFile(file, bytes.subarray(0, left));
+      }
+      const result = await swept(later(archive), true);
+      assert.deepEqual([outcomeOf(result, cut), outcomeOf(result, empty)], ['removed', 'unmarked']);
+      assert.equal(await isThere(archive, cut), false);
     });
 
     test('tells a destroyed payload that is still there, and leaves it to disposition', async () => {

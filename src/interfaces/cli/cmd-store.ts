@@ -89,7 +89,7 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   'after-backup':
     'stored after the backup that the archive was restored from, or after the log it was rebuilt from: perhaps all that is left of a record, never removed',
   foreign: "another archive's: left alone",
-  unmarked: 'do not say whose they are: never removed',
+  unmarked: 'do not say whose they are, or are too damaged to: never removed',
   named: 'NAMED BY A DOCUMENT whose rows were lost: kept; run `muniment verify`',
   unsure: 'kept, since a document that could name them cannot be read',
 };

@@ -64,6 +64,9 @@ test('an archive is backed up, lost, and restored on the command line, though th
   await run(2, '--home', home, 'backup', backup);
   await run(2, '--home', home, 'backup', backup, '--passphrase', PASS.replaceAll(' ', '-'));
   await run(2, '--home', home, 'backup', backup, '--passphrase', REFERENCE, '--expires', 'soon');
+  await writeFile(join(folder, 'short.txt'), 'too short');
+  await run(2, '--home', home, 'backup', backup, '--passphrase', `file:${join(folder, 'short.txt')}`);
+  assert.equal(existsSync(backup), false, 'nothing is begun with a passphrase that will not do');
   await run(2, '--home', home, 'backup', 'ftp://somewhere', '--without-keys');
   for (const place of ['s3:/bucket/x', 's3:bucket', 'S3://bucket/x', 'host:/x', ''])
     assert.match(

@@ -578,6 +578,10 @@ describe('policy apply, policy explain and hold list', () => {
     const moved = await run('policy', 'apply');
     await writeFile(settings, text);
     assert.equal(moved.code, 4, 'a zone, too, moves the dates of a scope');
+    assert.match(
+      moved.stderr,
+      /changing the zone does not release\n {2}.*`timezone`.*America\/New_York in force/,
+    );
     const narrow = join(made.home, 'policies', 'holds', 'narrow.yaml');
     await writeFile(
       narrow,
