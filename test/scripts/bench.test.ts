@@ -28,10 +28,7 @@ test('each measurement tells our figure, the limit from the same run, their rati
   }
   assert.match(stdout, /rows a commit, into \d+ indexes/);
   assert.match(stdout, /peak resident memory of the process: \d+ MiB for 10 entries/);
-  assert.match(
-    stdout,
-    /a file of 40 MiB put and read back\n {2}peak resident memory of the process: \d+ MB/,
-  );
+  assert.match(stdout, /a file of 40 MiB put and read back\n {2}peak resident memory of the process: \d+ MB/);
 });
 
 test('a measurement that does not exist is refused', async () => {
