@@ -263,9 +263,16 @@ export class FaultedArchive implements AsyncDisposable {
     return result.problems.map((problem) => JSON.stringify(problem));
   }
 
+  /** A connection that was cut while nobody used it lies in the pool until somebody tries it: the judge is not to meet it. */
+  async #throwAwayCut(): Promise<void> {
+    const { pool } = this.archive.database;
+    await Promise.allSettled(Array.from({ length: pool.totalCount }, () => pool.query('SELECT')));
+  }
+
   /** Compares records with what the platform holds. */
   async findings(): Promise<Findings> {
     const { platform } = this;
+    await this.#throwAwayCut();
     const findings: Findings = { lost: [], doubled: [], unverifiable: [] };
     const { rows } = await this.archive.database.pool.query<{
       uri: string;
