@@ -1,10 +1,10 @@
 // What every store checks before it writes: a key that is a commitment, a description that any store can carry unchanged
-// (HTTP headers are the narrowest). And the one comparison of a body with the bytes that stand already.
+// (HTTP headers are the narrowest). And what a store says of a body that it has taken, and the one comparison of a body with the bytes that stand already.
 
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { InputError, ServiceError } from '../core/errors.ts';
-import { OBJECT_KEY_PATTERN, type ObjectBody, type ObjectKey } from './objects.ts';
+import { OBJECT_KEY_PATTERN, type ObjectBody, type ObjectKey, type StoredObject } from './objects.ts';
 
 export interface ObjectDescription {
   readonly contentType: string;
@@ -82,4 +82,13 @@ export async function sameBytes(stored: AsyncIterable<Uint8Array>, body: ObjectB
   for await (const chunk of stored) left.update(chunk);
   for await (const chunk of bodyChunks(body)) right.update(chunk);
   return left.digest().equals(right.digest());
+}
+
+/** @returns what a store says of a body that it has taken, but for what only it knows: version and lock */
+export function describedObject(
+  key: ObjectKey,
+  body: ObjectBody,
+  { contentType, metadata }: ObjectDescription,
+): Omit<StoredObject, 'version' | 'lockedUntil'> {
+  return { key, length: bodyLength(body), contentType, metadata: { ...metadata } };
 }

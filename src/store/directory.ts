@@ -8,7 +8,7 @@
 // Bytes under a key that was just made of random bytes are written where they belong at once: nobody else can know the key,
 // so nobody writes or reads it before its writer has said that it is durable. Both the file and its name are then in one
 // commit of the file system's journal. A crash on the way may leave a file that is cut; no row names it, and
-// `muniment store sweep` finds it.
+// `muniment store sweep` removes it if it still says whose it is.
 //
 // What it does not do: mode 0440 keeps mistakes out, not root or the files' owner; both can change or remove a file.
 // That is detectable (the key commits to the bytes), not prevented. Where it must be prevented, use S3 with Object Lock.
@@ -22,7 +22,14 @@ import { promisify } from 'node:util';
 import { type Clock, systemClock } from '../core/clock.ts';
 import { MunimentError, ObjectExistsError, ObjectNotFoundError } from '../core/errors.ts';
 import { containerHeader, damaged } from './container.ts';
-import { bodyChunks, bodyLength, checkDescription, checkKey, sameBytes } from './description.ts';
+import {
+  bodyChunks,
+  bodyLength,
+  checkDescription,
+  checkKey,
+  describedObject,
+  sameBytes,
+} from './description.ts';
 import { DirectorySync, diskTrouble, SHARDS, shardOf, storeFolders } from './disk.ts';
 import { ObjectFile } from './object-file.ts';
 import type { ListedObject, ObjectBody, ObjectKey, ObjectStore, StoredObject } from './objects.ts';
@@ -174,7 +181,7 @@ class DirectoryStore implements ObjectStore {
     }
     fs.unlinkSync(temporary);
     await this.#sync.directory(folder);
-    return storedObject(key, length, description);
+    return { ...describedObject(key, body, description), version: null, lockedUntil: null };
   }
 
   /** @returns null when the name is taken */
@@ -202,7 +209,7 @@ class DirectoryStore implements ObjectStore {
       fs.closeSync(fd);
     }
     await this.#sync.directory(path.dirname(name));
-    return storedObject(key, length, description);
+    return { ...describedObject(key, body, description), version: null, lockedUntil: null };
   }
 
   /** @returns what stands under the key already. @throws ObjectExistsError when its bytes are not the body's. */
@@ -255,14 +262,6 @@ class DirectoryStore implements ObjectStore {
     }
     this.#ready = true;
   }
-}
-
-function storedObject(
-  key: ObjectKey,
-  length: number,
-  { contentType, metadata }: { contentType: string; metadata: Record<string, string> },
-): StoredObject {
-  return { key, length, contentType, metadata: { ...metadata }, version: null, lockedUntil: null };
 }
 
 async function writeContainer(fd: number, header: Buffer, body: ObjectBody): Promise<void> {

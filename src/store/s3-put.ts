@@ -20,7 +20,14 @@ import {
 import type { Clock } from '../core/clock.ts';
 import { ObjectExistsError, ServiceError, VerificationError } from '../core/errors.ts';
 import type { EncryptionSettings, LockSettings } from '../core/settings.ts';
-import { bodyChunks, bodyLength, checkDescription, checkKey, sameBytes } from './description.ts';
+import {
+  bodyChunks,
+  bodyLength,
+  checkDescription,
+  checkKey,
+  describedObject,
+  sameBytes,
+} from './description.ts';
 import { wholeSecond } from './lock-keeper.ts';
 import type { ObjectBody, ObjectKey, ObjectWriter, StoredObject } from './objects.ts';
 import { isNamed, OTHER_DIGEST, type S3Bucket, UNVERSIONED } from './s3-bucket.ts';
@@ -112,7 +119,7 @@ export class S3Writer implements ObjectWriter {
       if (versioned && first !== written.version) return this.#confirmEqual(key, first, body, until);
       if (written.whole && versioned && this.#isTrusted()) {
         this.#mustBeEncrypted(key, written);
-        return { ...described(key, body, description), version: first, lockedUntil: until };
+        return { ...describedObject(key, body, description), version: first, lockedUntil: until };
       }
       const object = await this.#readBack(key, first, body, description, until);
       if (versioned) await this.#tryOnce(key, body, description);
@@ -384,10 +391,6 @@ interface Written extends Encryption {
   readonly repeated: boolean;
   /** In one request, not in parts. */
   readonly whole: boolean;
-}
-
-function described(key: ObjectKey, body: ObjectBody, { contentType, metadata }: Description) {
-  return { key, length: bodyLength(body), contentType, metadata: { ...metadata } };
 }
 
 function reaches({ lock }: KeptObject, until: Temporal.Instant): boolean {
