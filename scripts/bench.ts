@@ -45,7 +45,7 @@ try {
       }),
     );
   if (wanted('capture'))
-    show([await measureCapture({ posts: quick ? 40 : 4000, perPage: 100, rounds: quick ? 1 : 3 })]);
+    show(await measureCapture({ posts: quick ? 40 : 4000, perPage: 100, rounds: quick ? 1 : 3 }));
   if (wanted('verify'))
     show([await measureVerify({ entries: quick ? 1000 : 1_000_000, rounds: quick ? 1 : 3 })]);
   if (wanted('store')) {

@@ -6,9 +6,9 @@ import type { Json } from '../core/canonical.ts';
 import { ServiceError } from '../core/errors.ts';
 import { disclosureTree } from '../ledger/disclosure.ts';
 
-/** Root (32 bytes) and number of leaves. */
+/** Root, in hex, and number of leaves. */
 export interface Disclosure {
-  readonly root: Buffer;
+  readonly root: string;
   readonly leaves: number;
 }
 
@@ -19,10 +19,8 @@ interface Question {
   readonly seed: Uint8Array;
 }
 
-interface Answer {
+interface Answer extends Disclosure {
   readonly id: number;
-  readonly root: Uint8Array;
-  readonly leaves: number;
 }
 
 /** Trees asked for before the thread is worth its start (some 50 ms): a quiet poll never needs it. */
@@ -34,16 +32,16 @@ const ROLE = 'muniment/disclosing';
 export class Disclosing implements AsyncDisposable {
   #asked = 0;
   #worker: Worker | null = null;
+  #gathered: Question[] = [];
   readonly #waiting = new Map<number, PromiseWithResolvers<Disclosure>>();
 
   /** @param text canonical JSON of the document. @throws ServiceError when the thread ended */
   async tree(text: string, seed: Uint8Array): Promise<Disclosure> {
     const id = this.#asked++;
-    if (id < FEW) return disclosureTree(JSON.parse(text) as Json, seed);
-    this.#worker ??= this.#start();
+    if (id < FEW) return disclosureOf(text, seed);
     const waiting = Promise.withResolvers<Disclosure>();
     this.#waiting.set(id, waiting);
-    this.#worker.postMessage({ id, text, seed } satisfies Question);
+    if (this.#gathered.push({ id, text, seed }) === 1) setImmediate(() => this.#send());
     return waiting.promise;
   }
 
@@ -51,11 +49,21 @@ export class Disclosing implements AsyncDisposable {
     await this.#worker?.terminate();
   }
 
+  /** What was asked in one turn goes in one message: each costs some twenty hashes. */
+  #send(): void {
+    const questions = this.#gathered;
+    this.#gathered = [];
+    this.#worker ??= this.#start();
+    this.#worker.postMessage(questions);
+  }
+
   #start(): Worker {
     const worker = new Worker(new URL(import.meta.url), { workerData: ROLE });
-    worker.on('message', ({ id, root, leaves }: Answer) => {
-      this.#waiting.get(id)?.resolve({ root: Buffer.from(root), leaves });
-      this.#waiting.delete(id);
+    worker.on('message', (answers: readonly Answer[]) => {
+      for (const { id, root, leaves } of answers) {
+        this.#waiting.get(id)?.resolve({ root, leaves });
+        this.#waiting.delete(id);
+      }
     });
     worker.on('error', (cause) => this.#fail(cause));
     worker.on('exit', () => this.#fail(undefined));
@@ -73,10 +81,15 @@ export class Disclosing implements AsyncDisposable {
   }
 }
 
+function disclosureOf(text: string, seed: Uint8Array): Disclosure {
+  const { root, leaves } = disclosureTree(JSON.parse(text) as Json, seed);
+  return { root: root.toString('hex'), leaves };
+}
+
 if (workerData === ROLE && parentPort !== null) {
   const port = parentPort;
-  port.on('message', ({ id, text, seed }: Question) => {
-    const { root, leaves } = disclosureTree(JSON.parse(text) as Json, seed);
-    port.postMessage({ id, root, leaves } satisfies Answer);
+  port.on('message', (questions: readonly Question[]) => {
+    const answers: Answer[] = questions.map(({ id, text, seed }) => ({ id, ...disclosureOf(text, seed) }));
+    port.postMessage(answers);
   });
 }

@@ -19,19 +19,22 @@ const CONCURRENCY = 32;
 
 type Round = ReadonlyMap<string, Sighting>;
 
+/** Rounds under way at one time: one is entered, one waits for its last payloads, one begins to be stored. Bounds what a run holds. */
+const UNDER_WAY = 3;
+
 /** The pages of one run, in their order. */
 export class Pages {
   readonly #context: CaptureContext;
   readonly #run: RunProgress;
-  /** What is being entered: its items, and the work. */
-  #entering: { readonly round: Round; readonly work: Promise<void> } | null = null;
+  /** What is being stored and entered, first to last: its items, and the work. */
+  #underWay: { readonly round: Round; readonly work: Promise<void> }[] = [];
 
   constructor(context: CaptureContext, run: RunProgress) {
     this.#context = context;
     this.#run = run;
   }
 
-  /** Stores a page's items; resolves when they are durable. They may be entered later: see {@link entered}. */
+  /** Begins to store a page's items and to enter them: see {@link entered}. @throws what made an earlier page fail; then nothing more is entered */
   async take(sightings: readonly Sighting[], rejected: readonly Rejected[]): Promise<void> {
     for (const one of rejected) await quarantine(this.#context, this.#run, one.bytes, one.reason);
     let rest: Sighting[] = [];
@@ -56,20 +59,27 @@ export class Pages {
 
   /** Resolves when everything taken is in the ledger. @throws what made that fail */
   async entered(): Promise<void> {
-    const entering = this.#entering;
-    this.#entering = null;
-    await entering?.work;
+    const underWay = this.#underWay;
+    this.#underWay = [];
+    const results = await Promise.allSettled(underWay.map(({ work }) => work));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
   async #takeRound(round: Round): Promise<void> {
-    // An item of the page that is being entered: what is known of it is about to change.
-    if ([...round.keys()].some((key) => this.#entering?.round.has(key) === true)) await this.entered();
-    const stored = await storeRound(this.#context, this.#run, round);
-    await this.entered();
-    const work = enterRound(this.#context, this.#run, round, stored);
-    // Its failure is thrown by entered(), which comes after the next page at the latest; until then it is not unheard.
+    // An item of a page that is not entered yet: what is known of it is about to change.
+    const known = [...round.keys()];
+    if (this.#underWay.some((other) => known.some((key) => other.round.has(key)))) await this.entered();
+    if (this.#underWay.length === UNDER_WAY) await this.#underWay[0]?.work;
+    if (this.#underWay.length === UNDER_WAY) this.#underWay.shift();
+    const before = this.#underWay.at(-1)?.work;
+    const stored = storeRound(this.#context, this.#run, round);
+    const work = Promise.allSettled([before, stored]).then(async () => {
+      await before;
+      await enterRound(this.#context, this.#run, round, await stored);
+    });
+    // Its failure is thrown by entered(), or when its turn is over; until then it is not unheard.
     work.catch(() => undefined);
-    this.#entering = { round, work };
+    this.#underWay.push({ round, work });
   }
 }
 

@@ -92,7 +92,7 @@ export async function prepare(
     document,
     commitment: stored.commitment,
     seed,
-    disclosure: tree.root.toString('hex'),
+    disclosure: tree.root,
     leaves: tree.leaves,
     payloads,
     newMedia,

@@ -21,10 +21,11 @@ export function sha256Hex(bytes: Uint8Array | string): string {
 const BLOCK_BYTES = 64;
 
 /**
- * HMAC-SHA-256 (RFC 2104) under one key of at most 64 bytes, for thousands of short messages: the key's pads are laid out once.
- * @returns a function from a message to its 32 bytes; they are overwritten by its next call
+ * HMAC-SHA-256 (RFC 2104) under one key of at most 64 bytes, for thousands of short messages: the key's pads are laid out once, and nothing
+ * is allocated for a message but what it returns.
+ * @returns a function from a message to its 32 bytes, as text of one character (latin1) a byte
  */
-export function repeatedHmac(key: Uint8Array): (message: string) => Buffer {
+export function repeatedHmac(key: Uint8Array): (message: string) => string {
   if (key.length > BLOCK_BYTES) throw new RangeError(`a key of ${key.length} bytes is longer than a block`);
   const outer = Buffer.alloc(BLOCK_BYTES + DIGEST_BYTES).fill(0x5c, 0, BLOCK_BYTES);
   let inner = Buffer.alloc(1024).fill(0x36, 0, BLOCK_BYTES);
@@ -32,14 +33,18 @@ export function repeatedHmac(key: Uint8Array): (message: string) => Buffer {
     inner[at] = byte ^ 0x36;
     outer[at] = byte ^ 0x5c;
   }
-  const code = Buffer.alloc(DIGEST_BYTES);
+  // A view costs as much as a hash, and few lengths are in use.
+  let views: (Buffer | undefined)[] = [];
   return (message) => {
     const needed = BLOCK_BYTES + 3 * message.length;
-    if (needed > inner.length) inner = Buffer.concat([inner.subarray(0, BLOCK_BYTES)], 2 * needed);
-    const length = inner.write(message, BLOCK_BYTES, 'utf8');
-    outer.write(hash('sha256', inner.subarray(0, BLOCK_BYTES + length), 'latin1'), BLOCK_BYTES, 'latin1');
-    code.write(hash('sha256', outer, 'latin1'), 0, 'latin1');
-    return code;
+    if (needed > inner.length) {
+      inner = Buffer.concat([inner.subarray(0, BLOCK_BYTES)], 2 * needed);
+      views = [];
+    }
+    const length = BLOCK_BYTES + inner.write(message, BLOCK_BYTES, 'utf8');
+    views[length] ??= inner.subarray(0, length);
+    outer.write(hash('sha256', views[length], 'latin1'), BLOCK_BYTES, 'latin1');
+    return hash('sha256', outer, 'latin1');
   };
 }
 

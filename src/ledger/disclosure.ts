@@ -3,7 +3,7 @@
 
 import { canonicalText, type Json } from '../core/canonical.ts';
 import { repeatedHmac } from '../core/digest.ts';
-import { leafHash, RightEdge } from './tree.ts';
+import { SaltedTree } from './tree.ts';
 
 export interface DisclosureLeaf {
   /** RFC 6901 */
@@ -78,28 +78,24 @@ function collect(value: Json, pointer: string, leaves: DisclosureLeaf[]): void {
   } else leaves.push({ pointer, value });
 }
 
-/** @returns the leaf's salt, HMAC-SHA-256(seed, pointer) */
-type Salts = (pointer: string) => Buffer;
-
-/** @returns salt ‖ canonical JSON of [pointer, value] */
-function saltedLeaf(salts: Salts, pointer: string, value: Json): Buffer {
-  const text =
-    Array.isArray(value) || (typeof value === 'object' && value !== null)
-      ? canonicalText([pointer, value])
-      : `[${JSON.stringify(pointer)},${JSON.stringify(value)}]`;
-  return Buffer.concat([salts(pointer), Buffer.from(text, 'utf8')]);
+/** @returns canonical JSON of [pointer, value] */
+function leafText(pointer: string, value: Json): string {
+  return typeof value === 'object' && value !== null
+    ? canonicalText([pointer, value])
+    : `[${JSON.stringify(pointer)},${JSON.stringify(value)}]`;
 }
 
-/** @returns the bytes of one leaf, for a reader that holds the seed */
+/** @returns the bytes of one leaf, for a reader that holds the seed: its salt, HMAC-SHA-256(seed, pointer), and its text */
 export function leafBytes(seed: Uint8Array, pointer: string, value: Json): Buffer {
-  return saltedLeaf(repeatedHmac(seed), pointer, value);
+  const salt = Buffer.from(repeatedHmac(seed)(pointer), 'latin1');
+  return Buffer.concat([salt, Buffer.from(leafText(pointer, value), 'utf8')]);
 }
 
 /** @returns root (32 bytes) and number of leaves */
 export function disclosureTree(document: Json, seed: Uint8Array): { root: Buffer; leaves: number } {
-  const salts = repeatedHmac(seed);
-  const edge = RightEdge.from(0, []);
+  const saltOf = repeatedHmac(seed);
+  const tree = new SaltedTree();
   for (const { pointer, value } of disclosureLeaves(document))
-    edge.append(leafHash(saltedLeaf(salts, pointer, value)));
-  return { root: edge.root(), leaves: edge.size };
+    tree.append(saltOf(pointer), leafText(pointer, value));
+  return { root: tree.root(), leaves: tree.leaves };
 }

@@ -1,13 +1,14 @@
 // The RFC 6962 Merkle tree over entries: hashes, the right edge that lets it grow without being read, and proofs. Sizes and indexes are
 // safe integers; hashes are 32 bytes.
 
+import { hash } from 'node:crypto';
 import { sha256 } from '../core/digest.ts';
 import { VerificationError } from '../core/errors.ts';
 
 const HASH_BYTES = 32;
 /** 0x01 ‖ left ‖ right: laid out once, filled and hashed within one call. */
 const pair = Buffer.alloc(1 + 2 * HASH_BYTES, 1);
-/** 0x00 ‖ entry: the longest entry and the prefix (FORMAT.md, section 2). Views of it are kept by length, since a new view costs as much as a hash. */
+/** 0x00 ‖ leaf: the longest entry and the prefix (FORMAT.md, section 2). Views of it are kept by length, since a new view costs as much as a hash. */
 const prefixed = Buffer.alloc(1 + 65_535);
 const VIEWED = 2048;
 const views: (Buffer | undefined)[] = [];
@@ -15,19 +16,70 @@ const views: (Buffer | undefined)[] = [];
 /** Root of the tree without entries (RFC 6962 section 2.1). */
 export const EMPTY_ROOT: Buffer = sha256(Buffer.alloc(0));
 
+/** @returns the first bytes of `prefixed` */
+function view(length: number): Buffer {
+  if (length > VIEWED) return prefixed.subarray(0, length);
+  views[length] ??= prefixed.subarray(0, length);
+  return views[length];
+}
+
 export function leafHash(entry: Uint8Array): Buffer {
   const length = 1 + entry.length;
   if (length > prefixed.length) return sha256(Buffer.of(0), entry);
   prefixed.set(entry, 1);
-  if (length > VIEWED) return sha256(prefixed.subarray(0, length));
-  views[length] ??= prefixed.subarray(0, length);
-  return sha256(views[length]);
+  return sha256(view(length));
 }
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
   pair.set(left, 1);
   pair.set(right, 1 + HASH_BYTES);
   return sha256(pair);
+}
+
+/**
+ * A small tree built at once, of leaves that are a salt and a text each. Hashes are text (latin1) or lie side by side in one
+ * buffer: measured, a Buffer for each costs as much as all the hashing.
+ */
+export class SaltedTree {
+  #hashes = Buffer.alloc(128 * HASH_BYTES);
+  #leaves = 0;
+
+  /** @param salt one character (latin1) a byte. @param text taken as UTF-8 */
+  append(salt: string, text: string): void {
+    const at = this.#leaves * HASH_BYTES;
+    if (at === this.#hashes.length) this.#hashes = Buffer.concat([this.#hashes], 2 * at);
+    this.#hashes.write(saltedLeafHash(salt, text), at, 'latin1');
+    this.#leaves += 1;
+  }
+
+  get leaves(): number {
+    return this.#leaves;
+  }
+
+  /** Folds the hashes in place, pair by pair, an odd last one going up as it is: RFC 6962's tree. Nothing may be appended afterwards. */
+  root(): Buffer {
+    if (this.#leaves === 0) return EMPTY_ROOT;
+    const hashes = this.#hashes;
+    for (let width = this.#leaves; width > 1; width = Math.ceil(width / 2)) {
+      for (let left = 0; left + 1 < width; left += 2) {
+        hashes.copy(pair, 1, left * HASH_BYTES, (left + 2) * HASH_BYTES);
+        hashes.write(hash('sha256', pair, 'latin1'), (left / 2) * HASH_BYTES, 'latin1');
+      }
+      if (width % 2 === 1)
+        hashes.copy(hashes, ((width - 1) / 2) * HASH_BYTES, (width - 1) * HASH_BYTES, width * HASH_BYTES);
+    }
+    return Buffer.from(hashes.subarray(0, HASH_BYTES));
+  }
+}
+
+function saltedLeafHash(salt: string, text: string): string {
+  if (1 + salt.length + 3 * text.length > prefixed.length)
+    return leafHash(Buffer.concat([Buffer.from(salt, 'latin1'), Buffer.from(text, 'utf8')])).toString(
+      'latin1',
+    );
+  prefixed.write(salt, 1, 'latin1');
+  const length = 1 + salt.length + prefixed.write(text, 1 + salt.length, 'utf8');
+  return hash('sha256', view(length), 'latin1');
 }
 
 /** Called for every perfect subtree that becomes full: 2^level entries, the index-th of its size. */
