@@ -16,6 +16,17 @@ export type MissingState = (typeof MISSING_STATES)[number];
 export const RECORD_STATES = ['live', 'missing', 'destroyed'] as const;
 export type RecordState = (typeof RECORD_STATES)[number];
 
+/**
+ * Figures that collectors report for reconciliation, by name: what the platform counts, and how many of these it listed. The names stand in
+ * run reports, which cannot be changed.
+ */
+export const LISTED: readonly (readonly [total: string, listed: string])[] = [
+  ['posts', 'posts listed'],
+  ['comments', 'comments listed'],
+];
+/** Figures of what the platform says that there is, and does not give. */
+export const WITHHELD: readonly string[] = ['replies not shown', 'reposts without an address'];
+
 /** The name that a platform gives an item; unique within platform and namespace. Many identities may lead to one record. */
 export interface Identity {
   readonly platform: string;

@@ -2,10 +2,10 @@
 // Records stream through; each page says that Muniment rendered it and that nobody has reviewed it.
 
 import type { Writable } from 'node:stream';
-import { InputError } from '../core/errors.ts';
 import { FontSet } from './fonts.ts';
-import { type BlockStyle, INK, Pages, QUIET, type Structure, TEXT_WIDTH, WARNING } from './pages.ts';
+import { Pages, QUIET, type Structure, TEXT_WIDTH } from './pages.ts';
 import { PictureError, readPicture } from './pictures.ts';
+import { BODY, FACT, H1, H2, H3, H4, LOSS, MONO, moment, NOTE, POST, requireTimeZone } from './print.ts';
 import { isolate, Typesetter } from './typeset.ts';
 
 export interface PdfBundle {
@@ -74,16 +74,6 @@ export interface PdfRecord {
   retention: string;
 }
 
-const H1: BlockStyle = { family: 'bold', size: 22, leading: 30, color: INK };
-const H2: BlockStyle = { family: 'bold', size: 13, leading: 18, color: INK };
-const H3: BlockStyle = { family: 'bold', size: 11, leading: 16, color: INK };
-const H4: BlockStyle = { family: 'bold', size: 9, leading: 13, color: INK };
-const BODY: BlockStyle = { family: 'sans', size: 10, leading: 15, color: INK };
-const POST: BlockStyle = { family: 'sans', size: 11, leading: 17, color: INK };
-const NOTE: BlockStyle = { family: 'sans', size: 8.5, leading: 12.5, color: QUIET };
-const FACT: BlockStyle = { family: 'sans', size: 8.5, leading: 12.5, color: INK };
-const MONO: BlockStyle = { family: 'mono', size: 7.5, leading: 11.5, color: INK };
-const LOSS: BlockStyle = { family: 'bold', size: 9, leading: 13.5, color: WARNING };
 /** Deeper replies are set no further in: the words above each say what it answers. */
 const MOST_INDENTS = 6;
 const INDENT = 14;
@@ -396,38 +386,4 @@ function authorFacts({ author }: PdfRecord): string {
 
 function capitalized(word: string): string {
   return word.slice(0, 1).toUpperCase() + word.slice(1);
-}
-
-function requireTimeZone(timezone: string): void {
-  try {
-    Temporal.Instant.fromEpochMilliseconds(0).toZonedDateTimeISO(timezone);
-  } catch (cause) {
-    throw new InputError(`${timezone} is not a time zone`, {
-      cause,
-      hint: 'Set archive.timezone in muniment.yaml to an IANA name such as America/New_York.',
-    });
-  }
-}
-
-const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
-
-/** `1 Nov 2026, 14:05:09 (UTC−05:00) = 2026-11-01T19:05:09Z`; what is not an instant is quoted as it stands. */
-function moment(instant: string, timezone: string): string {
-  let zoned: Temporal.ZonedDateTime;
-  try {
-    zoned = Temporal.Instant.from(instant).toZonedDateTimeISO(timezone);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return `“${isolate(instant)}”, not a readable time`;
-  }
-  const two = (value: number) => String(value).padStart(2, '0');
-  const clock = `${two(zoned.hour)}:${two(zoned.minute)}:${two(zoned.second)}`;
-  const local = `${zoned.day} ${MONTHS[zoned.month - 1]} ${zoned.year}, ${clock}`;
-  const offset = zoned.offset === '+00:00' ? 'UTC' : `UTC${zoned.offset.replace('-', '−')}`;
-  // Milliseconds as everywhere else in a bundle: .110, not .11.
-  const utc = zoned
-    .toInstant()
-    .toString()
-    .replace(/\.(\d{1,2})Z$/, (_, fraction: string) => `.${fraction.padEnd(3, '0')}Z`);
-  return `${local} (${offset}) = ${utc}`;
 }

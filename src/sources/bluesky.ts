@@ -32,6 +32,8 @@ interface Account {
 interface Feed {
   /** Own posts that have replies, newest first. */
   readonly withReplies: { readonly roots: string[]; readonly replies: string[] };
+  /** The account's own posts and replies that it listed. */
+  posts: number;
   unnamedReposts: number;
   whole: boolean;
 }
@@ -101,7 +103,7 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
       covered: new Set(),
       notShown: 0,
     };
-    const feed: Feed = { withReplies: { roots: [], replies: [] }, unnamedReposts: 0, whole: true };
+    const feed: Feed = { withReplies: { roots: [], replies: [] }, posts: 0, unnamedReposts: 0, whole: true };
     yield* readFeed(account, reader, feed, signal);
     let whole = feed.whole;
     let failed = 0;
@@ -121,6 +123,8 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
         if (failed >= FAILED_THREADS) throw error;
       }
     }
+    // Only an end that was reached says that what was not listed is lacking.
+    if (feed.whole) yield { type: 'reported', what: 'posts listed', count: feed.posts };
     if (reader.notShown > 0) yield { type: 'reported', what: 'replies not shown', count: reader.notShown };
     if (feed.unnamedReposts > 0)
       yield { type: 'reported', what: 'reposts without an address', count: feed.unnamedReposts };
@@ -177,6 +181,7 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
           if (reader.offered.has(platformId)) continue;
           reader.offered.add(platformId);
           sightings.push(read.sighting);
+          if (!isRepost) feed.posts += 1;
           if (isRepost || (read.post.replyCount ?? 0) === 0) continue;
           feed.withReplies[read.sighting.item.kind === 'reply' ? 'replies' : 'roots'].push(platformId);
         }

@@ -44,6 +44,10 @@ export class FakePlatform implements AsyncDisposable {
   requests = 0;
   /** Milliseconds before each answer: a platform that takes its time. */
   delay = 0;
+  /** Posts that it counts and does not list. */
+  unlisted = 0;
+  /** Whether it refuses every question. */
+  refusing = false;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -162,6 +166,7 @@ export class FakePlatform implements AsyncDisposable {
       type: 'application/json',
     });
     const method = url.pathname.replace('/xrpc/', '');
+    if (this.refusing) return json({ error: 'Forbidden', message: 'not today' }, 403);
     const { did, handle } = this.account;
     if (url.pathname.startsWith('/did:')) {
       return json({
@@ -175,7 +180,7 @@ export class FakePlatform implements AsyncDisposable {
         did,
         handle,
         displayName: 'City',
-        postsCount: this.posts.filter((p) => p.did === did).length,
+        postsCount: this.posts.filter((p) => p.did === did).length + this.unlisted,
       });
     }
     if (method === 'app.bsky.feed.getAuthorFeed') {

@@ -5,6 +5,7 @@ import { readSettings } from '../../config.ts';
 import { EXIT, InputError } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
 import type { SourceSettings } from '../../core/settings.ts';
+import { checkGapReport, findings, type GapReport, gaps, writeGapReport } from '../../gaps.ts';
 import { checkSource, collectAll, serve } from '../../operations.ts';
 import { openHome, type Shell } from './shell.ts';
 
@@ -19,6 +20,15 @@ function chosen(sources: readonly SourceSettings[], ids: readonly string[]): rea
     }
     return found;
   });
+}
+
+interface GapOptions {
+  source?: string;
+  from?: string;
+  to?: string;
+  out?: string;
+  check?: string;
+  key?: string;
 }
 
 export function addCaptureCommands(program: Command, shell: Shell): void {
@@ -98,6 +108,52 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
     });
 
   program
+    .command('gaps')
+    .description('what the archive knows to be missing, and when nothing was watched, by source and day')
+    .option('--source <id>')
+    .option('--from <date>', 'first civil date (default: 30 days, to the last)')
+    .option('--to <date>', 'last civil date (default: today)')
+    .option(
+      '--out <folder>',
+      'also write gaps.json and gaps.pdf there, and the archive key’s signature over both',
+    )
+    .option('--check <folder>', 'check a report that --out wrote; needs --key and no archive')
+    .option(
+      '--key <vkey>',
+      "with --check: the archive's verifier key, obtained from the agency by another way",
+    )
+    .action(async (options: GapOptions) => {
+      if (options.check !== undefined) {
+        if (options.key === undefined)
+          throw new InputError('a report is checked against a key', {
+            hint: 'Give --key with the verifier key that `muniment key export` prints where the archive is.',
+          });
+        const checked = await checkGapReport(options.check, options.key);
+        const files = checked.files.join(' and ');
+        return shell
+          .output()
+          .result(
+            { ok: true, ...checked },
+            `Verified: ${files} are as ${checked.origin} signed them, as of ledger size ${checked.size}.`,
+          );
+      }
+      await using archive = await openHome(shell, options.out === undefined ? 'reading' : undefined);
+      requirePermission(archive.account, 'search');
+      const output = shell.output();
+      const { out, source, from, to } = options;
+      const asked = { ...(source && { source }), ...(from && { from }), ...(to && { to }) };
+      const report = await gaps(archive, {
+        ...asked,
+        signal: shell.signal,
+        onProgress: (source, runs) => output.progress(`${source}: ${runs} runs read`),
+      });
+      output.progress('');
+      const files = out === undefined ? [] : await writeGapReport(archive, report, out);
+      output.result({ ...report, files }, () => gapText(report, files));
+      if (report.unreadable.length > 0) shell.end(EXIT.incomplete);
+    });
+
+  program
     .command('serve')
     .description('run sources on their schedules until stopped')
     .action(async () => {
@@ -111,4 +167,26 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
         `Stopped after ${complete + partial + failed} runs: ${complete} complete, ${partial} partial, ${failed} failed.`,
       );
     });
+}
+
+function gapText(report: GapReport, files: readonly string[]): string {
+  const lines = [`${report.from} to ${report.to}, as of ledger size ${report.size}`];
+  for (const one of report.sources) {
+    const { source, schedule, configured, unwatched } = one;
+    lines.push('', `${source}  ${configured ? (schedule ?? 'by hand') : 'no longer configured'}`);
+    for (const { from, to, finding, reasons } of findings(one)) {
+      lines.push(`  ${from === to ? from : `${from} to ${to}`}  ${finding}`);
+      for (const reason of reasons) lines.push(`    ${reason}`);
+    }
+    if (one.days.length === 0) lines.push('  registered after these days');
+    for (const { from, to, missedRuns } of unwatched) {
+      const missed = `${missedRuns} scheduled run${missedRuns === 1 ? '' : 's'} missed`;
+      lines.push(`  UNWATCHED from ${from ?? 'its registration'} to ${to ?? 'now'}: ${missed}`);
+    }
+  }
+  if (report.sources.length === 0) lines.push('', 'No source has been run yet.');
+  for (const { source, run, detail } of report.unreadable)
+    lines.push('', `NOT READ: the report of run ${run} of ${source}: ${detail}`);
+  if (files.length > 0) lines.push('', ...files);
+  return lines.join('\n');
 }
