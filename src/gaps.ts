@@ -10,6 +10,7 @@ import { instantText } from './core/clock.ts';
 import { sha256Hex } from './core/digest.ts';
 import { InputError, VerificationError } from './core/errors.ts';
 import { makeNamedFolder } from './core/folder.ts';
+import { MANUAL_SOURCE } from './core/settings.ts';
 import { openNote, parseVerifierKey, signNote } from './ledger/note.ts';
 
 export interface GapReport {
@@ -58,6 +59,8 @@ export async function gaps(
   const registered = await database.db
     .selectFrom('sources')
     .select(['id', 'name', 'platform'])
+    // What people capture by hand is nobody's promise to watch.
+    .where('name', '!=', MANUAL_SOURCE.id)
     .orderBy('name')
     .execute();
   const chosen = registered.filter((row) => options.source === undefined || row.name === options.source);

@@ -28,6 +28,7 @@ import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
 import { renewDaily } from './locks.ts';
 import { type SearchOptions, type SearchResult, search } from './search/search.ts';
 import type { Selection } from './search/selection.ts';
+import type { ManualStatement } from './sources/manual.ts';
 import { readProof, requireProof, StoreClaimError, statedLock } from './store/proof.ts';
 
 function captureContext(archive: Archive): CaptureContext {
@@ -60,6 +61,23 @@ export async function collect(
   await requireStore(archive, options);
   const { collectSource } = await import('./capture/collect.ts');
   return collectSource(captureContext(archive), source, options);
+}
+
+/**
+ * Captures files that a person took, with what they say of them.
+ * @throws StoreClaimError when the store does not do what muniment.yaml claims of it; InputError where a file cannot be captured
+ */
+export async function captureManually(
+  archive: Archive,
+  statement: ManualStatement,
+  paths: readonly string[],
+  options: { signal: AbortSignal; onNote?: (note: string) => void },
+): Promise<{ outcome: RunOutcome; record: string | null }> {
+  await requireStore(archive, options);
+  const { captureByHand } = await import('./capture/collect.ts');
+  const captured = await captureByHand(captureContext(archive), statement, paths, options);
+  await archive.checkpoint();
+  return captured;
 }
 
 /**

@@ -4,9 +4,10 @@ import { sql } from 'kysely';
 import { canonicalText, type Json } from '../core/canonical.ts';
 import { VerificationError } from '../core/errors.ts';
 import { newId } from '../core/ids.ts';
-import type { SourceSettings } from '../core/settings.ts';
+import { MANUAL_SOURCE, type ManualSettings, type SourceSettings } from '../core/settings.ts';
 import type { Database } from '../db/database.ts';
 import { BODY_KIND } from '../ledger/body-kind.ts';
+import { type ManualStatement, openManualCollector } from '../sources/manual.ts';
 import { openCollector } from '../sources/open.ts';
 import type { SourceName } from './documents.ts';
 import type { RunOutcome } from './outcome.ts';
@@ -14,7 +15,10 @@ import type { CaptureContext, RunCounts } from './progress.ts';
 import { captureSource } from './run.ts';
 
 /** Enters a source that is new or whose settings changed. @returns its id */
-export async function registerSource(context: CaptureContext, settings: SourceSettings): Promise<SourceName> {
+export async function registerSource(
+  context: CaptureContext,
+  settings: SourceSettings | ManualSettings,
+): Promise<SourceName> {
   const { db } = context.database;
   const known = await db
     .selectFrom('sources')
@@ -67,4 +71,28 @@ export async function collectSource(
   await using collector = openCollector(settings, { clock: context.clock });
   // Awaited here: the collector is closed when this function returns.
   return await captureSource(context, source, collector, options);
+}
+
+/**
+ * Captures files that a person took, with what they say of them.
+ * @returns the run's outcome, and the record: null where the run entered none
+ * @throws InputError where a file cannot be captured; then nothing is
+ */
+export async function captureByHand(
+  context: CaptureContext,
+  statement: ManualStatement,
+  paths: readonly string[],
+  options: { signal: AbortSignal },
+): Promise<{ outcome: RunOutcome; record: string | null }> {
+  await using collector = await openManualCollector(statement, paths, context.clock);
+  const source = await registerSource(context, MANUAL_SOURCE);
+  const outcome = await captureSource(context, source, collector, options);
+  if (outcome.run === null) return { outcome, record: null };
+  const seen = await context.database.db
+    .selectFrom('sightings')
+    .select('record_id')
+    .where('source_id', '=', source.id)
+    .where('run_id', '=', outcome.run)
+    .executeTakeFirst();
+  return { outcome, record: seen?.record_id ?? null };
 }

@@ -15,6 +15,7 @@ export interface Account {
 const PERMITTED: Readonly<Record<string, readonly Role[]>> = {
   collect: ['admin', 'officer'],
   search: ['officer', 'reviewer', 'approver'],
+  'gaps read': ['officer', 'reviewer', 'auditor', 'admin'],
   export: ['officer'],
   'policy apply': ['officer', 'admin'],
   'policy explain': ['officer', 'reviewer', 'approver'],
@@ -30,6 +31,7 @@ const PERMITTED: Readonly<Record<string, readonly Role[]>> = {
 export type Action =
   | 'collect'
   | 'search'
+  | 'gaps read'
   | 'export'
   | 'policy apply'
   | 'policy explain'

@@ -66,3 +66,14 @@ export interface FeedSettings extends CommonSourceSettings {
 }
 
 export type SourceSettings = BlueskySettings | FeedSettings;
+
+/** What people capture by hand stands under a source of its own; no configured one can have this id. */
+export interface ManualSettings extends CommonSourceSettings {
+  readonly platform: 'manual';
+}
+export const MANUAL_SOURCE: ManualSettings = {
+  id: '_manual',
+  platform: 'manual',
+  schedule: null,
+  confirmDates: null,
+};

@@ -6,7 +6,8 @@ import type { Identity, ItemKind, MissingState, VouchedBy } from '../core/vocabu
 
 /** One HTTP exchange as evidence: what was asked (without secrets), when, and what the answer was made of. */
 export interface Exchange {
-  readonly method: 'GET' | 'POST';
+  /** MANUAL: a person saw it and says so; then there is no status (0). */
+  readonly method: 'GET' | 'POST' | 'MANUAL';
   /** The address without user info, tokens or keys. */
   readonly url: string;
   readonly status: number;

@@ -2,11 +2,13 @@
 
 import type { Command } from 'commander';
 import { readSettings } from '../../config.ts';
+import { type Clock, instantText } from '../../core/clock.ts';
 import { EXIT, InputError } from '../../core/errors.ts';
 import { requirePermission } from '../../core/people.ts';
 import type { SourceSettings } from '../../core/settings.ts';
+import { ITEM_KINDS } from '../../core/vocabulary.ts';
 import { checkGapReport, findings, type GapReport, gaps, writeGapReport } from '../../gaps.ts';
-import { checkSource, collectAll, serve } from '../../operations.ts';
+import { captureManually, checkSource, collectAll, serve } from '../../operations.ts';
 import { openHome, type Shell } from './shell.ts';
 
 function chosen(sources: readonly SourceSettings[], ids: readonly string[]): readonly SourceSettings[] {
@@ -20,6 +22,63 @@ function chosen(sources: readonly SourceSettings[], ids: readonly string[]): rea
     }
     return found;
   });
+}
+
+type ManualStatement = Parameters<typeof captureManually>[1];
+
+interface ManualOptions {
+  by: string;
+  where: string;
+  why: string;
+  seenAt?: string;
+  kind: string;
+  author?: string;
+  postedAt?: string;
+  text?: string;
+}
+
+/** @throws InputError */
+function statementOf(options: ManualOptions, clock: Clock): ManualStatement {
+  const kind = ITEM_KINDS.find((one) => one === options.kind);
+  if (kind === undefined)
+    throw new InputError(`${options.kind} is no kind of item`, { hint: `Say ${ITEM_KINDS.join(', ')}.` });
+  const { by, where, why, author = null, text = null } = options;
+  for (const [name, value] of Object.entries({ by, where, why }))
+    if (value.trim() === '')
+      throw new InputError(`--${name} says nothing`, { hint: 'It is part of the record.' });
+  const now = clock.now();
+  const seenAt = options.seenAt === undefined ? now : instantOf('--seen-at', options.seenAt);
+  const postedAt = options.postedAt === undefined ? null : instantOf('--posted-at', options.postedAt);
+  for (const [name, at] of [
+    ['--seen-at', seenAt],
+    ['--posted-at', postedAt],
+  ] as const)
+    if (at !== null && Temporal.Instant.compare(at, now) > 0)
+      throw new InputError(`${name} ${at} is in the future`, {
+        hint: 'Say when it was, with its UTC offset.',
+      });
+  return {
+    by,
+    where,
+    why,
+    kind,
+    author,
+    text,
+    seenAt: instantText(seenAt),
+    postedAt: postedAt === null ? null : instantText(postedAt),
+  };
+}
+
+/** @throws InputError */
+function instantOf(option: string, text: string): Temporal.Instant {
+  try {
+    return Temporal.Instant.from(text);
+  } catch (cause) {
+    throw new InputError(`${option} ${text} is no moment`, {
+      hint: 'Write it with its UTC offset, as 2026-11-01T14:05:00-05:00.',
+      cause,
+    });
+  }
 }
 
 interface GapOptions {
@@ -108,6 +167,40 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
     });
 
   program
+    .command('capture')
+    .description('capture what no collector can')
+    .command('manual')
+    .description('capture screenshots or PDFs that a person took, with who saw what, where, when and why')
+    .argument('<file...>', 'PNG, JPEG, GIF, WebP, MP4, WebM or PDF')
+    .requiredOption('--by <name>', 'who saw it')
+    .requiredOption('--where <place>', 'where it was seen: its address, else words')
+    .requiredOption('--why <reason>', 'why it is captured by hand')
+    .option('--seen-at <time>', 'when it was seen, such as 2026-11-01T14:05:00-05:00 (default: now)')
+    .option('--kind <kind>', `what it is: ${ITEM_KINDS.join(', ')}`, 'post')
+    .option('--author <name>', 'who wrote it, as far as it shows')
+    .option('--posted-at <time>', 'when it was posted, as far as it shows')
+    .option('--text <text>', 'what it says: only what is typed here is found by search and by holds')
+    .action(async (files: string[], options: ManualOptions) => {
+      const statement = statementOf(options, shell.clock);
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'collect');
+      const output = shell.output();
+      const { outcome, record } = await captureManually(archive, statement, files, {
+        signal: shell.signal,
+        onNote: output.note,
+      });
+      const done =
+        outcome.captured > 0
+          ? `Captured as record ${record}, with ${outcome.media} file${outcome.media === 1 ? '' : 's'}.`
+          : record === null
+            ? 'Nothing was captured.'
+            : `This was captured before, as record ${record}; nothing was added.`;
+      const errors = outcome.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('');
+      output.result({ record, run: outcome }, `${done}${errors}`);
+      if (outcome.status !== 'complete') shell.end(EXIT.incomplete);
+    });
+
+  program
     .command('gaps')
     .description('what the archive knows to be missing, and when nothing was watched, by source and day')
     .option('--source <id>')
@@ -138,7 +231,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
           );
       }
       await using archive = await openHome(shell, options.out === undefined ? 'reading' : undefined);
-      requirePermission(archive.account, 'search');
+      requirePermission(archive.account, 'gaps read');
       const output = shell.output();
       const { out, source, from, to } = options;
       const asked = { ...(source && { source }), ...(from && { from }), ...(to && { to }) };
