@@ -3,7 +3,6 @@
 
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import cron from 'node-cron';
 import { brokenOff, type RunOutcome } from './capture/outcome.ts';
 import type { CaptureContext, RunCounts } from './capture/progress.ts';
 import { type Environment, readSettings, type Settings } from './config.ts';
@@ -25,11 +24,10 @@ import { openNote, parseCheckpoint, parseVerifierKey, signNote } from './ledger/
 import { entriesFrom, withArchiveReader } from './ledger/reader.ts';
 import { writeTiles } from './ledger/tiles.ts';
 import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
-import { renewDaily } from './locks.ts';
 import { type SearchOptions, type SearchResult, search } from './search/search.ts';
 import type { Selection } from './search/selection.ts';
 import type { ManualStatement } from './sources/manual.ts';
-import { readProof, requireProof, StoreClaimError, statedLock } from './store/proof.ts';
+import { readProof, requireProof, statedLock } from './store/proof.ts';
 
 function captureContext(archive: Archive): CaptureContext {
   const { database, store, ledger, clock, account } = archive;
@@ -37,7 +35,7 @@ function captureContext(archive: Archive): CaptureContext {
 }
 
 /** @throws StoreClaimError when the store does not do what muniment.yaml claims of it, or nothing shows that it does */
-function requireStore(
+export function requireStore(
   { settings, clock }: Archive,
   { signal, onNote }: { signal: AbortSignal; onNote?: (note: string) => void },
 ): Promise<void> {
@@ -128,79 +126,6 @@ export async function checkSource(
     if (!(error instanceof MunimentError)) throw error;
     return { ok: false, findings: [error.message, ...(error.hint === undefined ? [] : [error.hint])] };
   }
-}
-
-/** What was done until the signal came. */
-export interface ServeSummary {
-  readonly sources: number;
-  readonly runs: { readonly complete: number; readonly partial: number; readonly failed: number };
-}
-
-/**
- * Runs every source on its schedule until the signal comes; a run under way ends its batch and closes with a report.
- * @throws StoreClaimError when the store does not do what muniment.yaml claims of it: before it starts, or when a later trial shows it
- */
-export async function serve(
-  archive: Archive,
-  stop: AbortSignal,
-  say: (line: string) => void,
-): Promise<ServeSummary> {
-  const refused = new AbortController();
-  const signal = AbortSignal.any([stop, refused.signal]);
-  const runs = { complete: 0, partial: 0, failed: 0 };
-  const running = new Set<Promise<void>>();
-  const scheduled = archive.settings.sources.filter((source) => source.schedule !== null);
-  if (scheduled.length === 0)
-    throw new InputError('no source has a schedule', { hint: 'Give sources in muniment.yaml a `schedule`.' });
-  await requireStore(archive, { signal, onNote: say });
-  const failures: unknown[] = [];
-  const tasks = scheduled.map((source) => {
-    let busy = false;
-    return cron.schedule(
-      source.schedule as string,
-      () => {
-        // A tick that comes while the last run goes on is covered by that run.
-        if (busy || signal.aborted) return;
-        busy = true;
-        const run = collect(archive, source, { signal, onNote: say })
-          .then(async (outcome) => {
-            await archive.checkpoint();
-            runs[outcome.status] += 1;
-            say(
-              `${source.id}: ${outcome.status}, ${outcome.captured} captured, ${outcome.changed} changed, ${outcome.missing} missing, ${outcome.rejected} rejected`,
-            );
-          })
-          .catch((error: unknown) => {
-            say(`${source.id}: ${(error as Error).message}`);
-            if (error instanceof StoreClaimError) refused.abort();
-            if (!(error instanceof MunimentError) || error instanceof StoreClaimError) failures.push(error);
-          })
-          .finally(() => {
-            busy = false;
-            running.delete(run);
-          });
-        running.add(run);
-      },
-      { timezone: archive.settings.archive.timezone },
-    );
-  });
-  say(`Serving ${scheduled.length} source${scheduled.length === 1 ? '' : 's'}; stop with SIGTERM.`);
-  const renewal = renewDaily(archive, signal, say).catch((error: unknown) => {
-    failures.push(error);
-  });
-  const keepAlive = setInterval(() => undefined, 1 << 30);
-  try {
-    await new Promise<void>((done) => {
-      if (signal.aborted) done();
-      signal.addEventListener('abort', () => done(), { once: true });
-    });
-  } finally {
-    clearInterval(keepAlive);
-    for (const task of tasks) await task.destroy();
-    await Promise.all([...running, renewal]);
-  }
-  if (failures.length > 0) throw failures[0];
-  return { sources: scheduled.length, runs };
 }
 
 /** @throws InputError where the database is external: Muniment neither starts nor stops that, and has no superuser there */

@@ -50,6 +50,20 @@ export async function* endedRuns(db: Database, source: string, size: number): As
   }
 }
 
+/** @returns when the last run of each source ended (RFC 3339 UTC), by the source's name */
+export async function lastRuns(db: Database): Promise<Map<string, string>> {
+  const rows = await db
+    .selectFrom('capture_runs as r')
+    .innerJoin('sources as s', 's.id', 'r.source_id')
+    .innerJoin('ledger_entries as e', 'e.seq', 'r.seq')
+    .select(['s.name', 'e.entry'])
+    .distinctOn('s.name')
+    .orderBy('s.name')
+    .orderBy('r.seq', 'desc')
+    .execute();
+  return new Map(rows.map(({ name, entry }) => [name, decodeEntry(entry).entry.at]));
+}
+
 export interface RunReport {
   readonly head: RunReportHead;
   /** Answers, or parts of one, that could not be read as an item and lie in quarantine. */

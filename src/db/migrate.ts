@@ -74,6 +74,8 @@ export async function migrate(options: {
                           ALTER TABLE kysely_migration_lock OWNER TO muniment_owner;
                           GRANT SELECT ON kysely_migration TO muniment_runtime`);
     }
+    // Rows of an older schema come first; the queue has none of them.
+    if (to === undefined) await (await import('./jobs-schema.ts')).makeJobsSchema(client);
     return (results ?? []).filter((r) => r.status === 'Success').map((r) => r.migrationName);
   } catch (error) {
     if (sqlState(error) !== '42501') throw error;

@@ -8,7 +8,8 @@ import { requirePermission } from '../../core/people.ts';
 import type { SourceSettings } from '../../core/settings.ts';
 import { ITEM_KINDS } from '../../core/vocabulary.ts';
 import { checkGapReport, findings, type GapReport, gaps, writeGapReport } from '../../gaps.ts';
-import { captureManually, checkSource, collectAll, serve } from '../../operations.ts';
+import { captureManually, checkSource, collectAll } from '../../operations.ts';
+import { serve } from '../../serving.ts';
 import { openHome, type Shell } from './shell.ts';
 
 function chosen(sources: readonly SourceSettings[], ids: readonly string[]): readonly SourceSettings[] {
