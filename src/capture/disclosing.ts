@@ -65,13 +65,14 @@ export class Disclosing implements AsyncDisposable {
         this.#waiting.delete(id);
       }
     });
-    worker.on('error', (cause) => this.#fail(cause));
-    worker.on('exit', () => this.#fail(undefined));
+    worker.on('error', (cause) => this.#fail(worker, cause));
+    worker.on('exit', () => this.#fail(worker, undefined));
     return worker;
   }
 
-  /** Nobody may wait for an answer that will never come. */
-  #fail(cause: unknown): void {
+  /** Nobody may wait for an answer that will never come. One that errs ends a little later: by then another may have begun. */
+  #fail(worker: Worker, cause: unknown): void {
+    if (this.#worker !== worker) return;
     this.#worker = null;
     for (const { reject } of this.#waiting.values())
       reject(

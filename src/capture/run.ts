@@ -129,9 +129,12 @@ async function runLocked(
       if (end?.coverage === 'all' && run.errors.length + run.quarantined.length === 0)
         await lookUpUnseen(context, run);
     } catch (error) {
-      // First what is under way: it must not go on after the run has ended, whatever ended it.
-      await pages.entered();
-      noteProblem(run, problemOf(error, options.signal));
+      // First what is under way: it must not go on after the run has ended, whatever ended it. It may have failed as well, or have ended it.
+      const earlier = await pages.entered().then(
+        () => error,
+        (reason: unknown) => reason,
+      );
+      for (const one of new Set([earlier, error])) noteProblem(run, problemOf(one, options.signal));
     }
     noteRejected(run);
     if (options.signal.aborted && !run.errors.some((e) => e.code === 'interrupted'))
