@@ -157,11 +157,12 @@ async function stopRunning(home: string, environment: Environment): Promise<bool
 /**
  * Removes the embedded database, which may lie outside the home, of a home that is no archive.
  * @returns whether there was one
- * @throws RefusedError when the home is an archive: its database is evidence
+ * @throws RefusedError when the home is an archive: its database is evidence; InputError when it holds none
  */
-async function removeDatabase(home: string): Promise<boolean> {
+async function removeDatabase(home: string, environment: Environment): Promise<boolean> {
   const { drill, unfinished } = homePaths(resolve(home));
   if ((await readDrill(drill)) === null && (await readOptional(unfinished)) === null) {
+    await readSettings(home, environment); // a folder that holds nothing must not be told that it holds a ledger
     throw new RefusedError(`${home} is no drill, and not left unfinished: its database may hold a ledger`, {
       hint: 'Only the database of a drill, or of an archive whose making was not finished, is removed.',
     });

@@ -116,7 +116,7 @@ async function outsideFolder(home: string, location: Location): Promise<string> 
   const owner = await readOrNull(join(location.folder, 'home.json'));
   if (owner === null) {
     throw new ServiceError(`the database of ${home} should lie in ${location.folder}, and is not there`, {
-      hint: `Bring ${location.folder} back (from the machine or backup this home comes from), then run this again.`,
+      hint: `Bring ${location.folder} back (from the machine or backup this home comes from), then run this again. Where \`muniment db remove\` removed it, only the folder ${home} is left to remove.`,
     });
   }
   const original = (JSON.parse(owner) as { home: string }).home;
@@ -129,6 +129,13 @@ async function outsideFolder(home: string, location: Location): Promise<string> 
   }
   await note(home, location.folder);
   return location.folder;
+}
+
+/** Whether the home notes a folder outside it, and that is gone: it was removed, or lies on another machine. @param home real path */
+export async function isPlaceGone(home: string): Promise<boolean> {
+  const location = await readOrNull(join(home, 'postgres', 'location.json'));
+  if (location === null) return false;
+  return (await readOrNull(join((JSON.parse(location) as Location).folder, 'home.json'))) === null;
 }
 
 async function newNotedFolder(home: string): Promise<string> {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { RefusedError, ServiceError } from '../core/errors.ts';
-import { findPlace, type Place, socketFolder, turnsOf } from './embedded-place.ts';
+import { findPlace, isPlaceGone, type Place, socketFolder, turnsOf } from './embedded-place.ts';
 import { readyPrograms } from './embedded-programs.ts';
 import { makeData, runningServer, settledServer, startServer, stopServer } from './embedded-server.ts';
 import { inTurn } from './embedded-turn.ts';
@@ -221,15 +221,16 @@ export async function stopEmbedded(folder: string): Promise<boolean> {
 /** Stops the archive's own PostgreSQL and removes all its data, also those that lie outside the home. @returns whether there was one */
 export async function removeEmbedded(folder: string): Promise<boolean> {
   if (!(await isPresent(join(folder, 'postgres')))) return false;
-  await stopEmbedded(folder);
   const home = await openHome(folder);
-  await inTurn(turnsOf(home), async () => {
+  if (await isPlaceGone(home)) return false;
+  await stopEmbedded(folder);
+  return inTurn(turnsOf(home), async () => {
     const place = await findPlace(home);
+    const present = await isPresent(place.data);
+    // First the data: whoever is killed meanwhile finds by what lies beside them that there is more to remove.
+    await rm(place.data, { recursive: true, force: true });
     // A home's own folder goes with the home; another one belongs to this home alone (findPlace has seen to it).
-    await rm(place.folder === join(home, 'postgres') ? place.data : place.folder, {
-      recursive: true,
-      force: true,
-    });
+    if (place.folder !== join(home, 'postgres')) await rm(place.folder, { recursive: true, force: true });
+    return present;
   });
-  return true;
 }

@@ -114,7 +114,7 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
     .description('remove the embedded database of a drill, or of an archive that was never finished')
     .action(async () => {
       const home = shell.home();
-      const removed = await embeddedControl.remove(home);
+      const removed = await embeddedControl.remove(home, shell.environment);
       shell
         .output()
         .result(

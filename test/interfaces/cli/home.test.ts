@@ -118,11 +118,16 @@ test('the database of an archive is not removed, that of one whose making never 
   assert.match(refused.stderr, /its database may hold a ledger/);
   assert.ok(existsSync(data), data);
 
+  const nothing = await muniment(['--home', join(two, 'policies'), 'db', 'remove']);
+  assert.deepEqual(
+    [nothing.code, nothing.stderr.split('\n', 1)],
+    [2, [`muniment: ${join(two, 'policies')} holds no archive: there is no muniment.yaml`]],
+  );
+
   await writeFile(unfinished, JSON.stringify({ work: 'restore' }));
   for (const removed of [true, false]) {
     const done = await muniment(['--json', '--home', two, 'db', 'remove']);
     assert.deepEqual([done.code, JSON.parse(done.stdout)], [0, { removed }]);
     assert.ok(!existsSync(data), data);
-    await rm(join(two, 'postgres'), { recursive: true, force: true });
   }
 });
