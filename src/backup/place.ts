@@ -5,15 +5,16 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readdir, rename } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { GetObjectCommand, ListObjectsV2Command, S3ServiceException } from '@aws-sdk/client-s3';
 import type { Clock } from '../core/clock.ts';
-import { InputError, ServiceError } from '../core/errors.ts';
+import { InputError } from '../core/errors.ts';
 import { makeNamedFolder } from '../core/folder.ts';
 import { diskTrouble } from '../store/disk.ts';
 import type { ObjectStore } from '../store/objects.ts';
 import { openStore } from '../store/open.ts';
-import { isNamed, S3Bucket } from '../store/s3-bucket.ts';
+import { isNamed, S3Bucket, UNVERSIONED } from '../store/s3-bucket.ts';
+import { wholeBody } from '../store/s3-read.ts';
 import { putStream } from '../store/s3-stream.ts';
 
 /** Length and SHA-256 (hex) of what was written. */
@@ -210,12 +211,10 @@ class BucketPlace implements BackupPlace {
   }
 
   async read(name: string): Promise<Readable | null> {
-    const { bucket, prefix, client } = this.#bucket;
+    const address = this.#bucket.address(name, UNVERSIONED);
     try {
-      const answer = await client.send(new GetObjectCommand({ Bucket: bucket, Key: prefix + name }));
-      if (!(answer.Body instanceof Readable))
-        throw new ServiceError(`the storage service gave no body for ${name}`);
-      return answer.Body;
+      const answer = await this.#bucket.client.send(new GetObjectCommand(address));
+      return wholeBody(this.#bucket, address, answer, `${name} of the backup`);
     } catch (error) {
       if (isNamed(error, 'NoSuchKey')) return null;
       throw this.#bucket.trouble(error, `could not read ${name} of the backup`);

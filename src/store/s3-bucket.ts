@@ -297,7 +297,7 @@ export class S3Bucket {
       REMEDIES[name] ??
       (error instanceof S3ServiceException && error.$metadata.httpStatusCode !== undefined
         ? 'See the message of the storage service; if it is temporary, run the command again.'
-        : `Check that ${this.#where} can be reached from here and that \`store.endpoint\` is right.`);
+        : `Check that ${this.#where} can be reached from here and that \`store.endpoint\`, or \`--endpoint\` of a backup, is right.`);
     const message = error instanceof Error && error.message ? `${name}: ${error.message}` : name;
     return new ServiceError(`${this.location} (${this.#where}): ${what}: ${message}`, { hint, cause: error });
   }
@@ -306,7 +306,7 @@ export class S3Bucket {
 const KEYS_HINT = 'Check the access key, its secret and the clock of this machine.';
 const REMEDIES: Readonly<Record<string, string>> = {
   NoSuchBucket:
-    'Create the bucket with Object Lock and versioning, or correct `store.bucket` in muniment.yaml.',
+    'Create the bucket with Object Lock and versioning, or correct `store.bucket` in muniment.yaml, or the address of the backup.',
   AccessDenied:
     'Give the credentials s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:ListBucket, s3:ListBucketVersions, ' +
     's3:GetBucketVersioning, s3:ListBucketMultipartUploads, s3:ListMultipartUploadParts, s3:AbortMultipartUpload and, with a lock, s3:PutObjectRetention, s3:GetObjectRetention, s3:PutObjectLegalHold ' +
@@ -316,7 +316,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   RequestTimeTooSkewed: 'Set the clock of this machine.',
   CredentialsProviderError:
     'Give credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role of this machine.',
-  PermanentRedirect: 'The bucket is in another region: correct `store.region` in muniment.yaml.',
+  PermanentRedirect:
+    'The bucket is in another region: correct `store.region` in muniment.yaml, or `--region` of a backup.',
   QuotaExceeded: 'The storage quota is used up. Raise it, then run the command again.',
 };
 

@@ -58,21 +58,37 @@ export async function readVersion(
   try {
     const answer = await bucket.client.send(new GetObjectCommand(address));
     const kept = keptObject(key, version, answer);
-    const { length } = kept.object;
-    const body = resumedStream(answer.Body as Readable, length, {
-      from: (position) => rest(bucket, address, { position, length, tag: answer.ETag }),
-      trouble: (error) => bucket.trouble(error, `could not read object ${key} to its end`),
-    });
-    return { ...kept, body };
+    return { ...kept, body: wholeBody(bucket, address, answer, `object ${key}`) };
   } catch (error) {
     if (isNamed(error, 'NoSuchKey', 'NoSuchVersion')) throw new ObjectNotFoundError(key, { cause: error });
     throw bucket.trouble(error, `could not read object ${key}`);
   }
 }
 
+type Address = ReturnType<S3Bucket['address']>;
+
+/**
+ * The body of an answer to GET, taken up again where the connection broke.
+ * @param what was asked for, for the message of the ServiceError that the stream ends with where it cannot be had to its end
+ * @throws ServiceError when the answer has no length
+ */
+export function wholeBody(
+  bucket: S3Bucket,
+  address: Address,
+  answer: GetObjectCommandOutput,
+  what: string,
+): Readable {
+  const { ContentLength: length, ETag: tag, Body: body } = answer;
+  if (length === undefined) throw new ServiceError(`the storage service gave no length for ${what}`);
+  return resumedStream(body as Readable, length, {
+    from: (position) => rest(bucket, address, { position, length, tag }),
+    trouble: (error) => bucket.trouble(error, `could not read ${what} to its end`),
+  });
+}
+
 async function rest(
   bucket: S3Bucket,
-  address: ReturnType<S3Bucket['address']>,
+  address: Address,
   { position, length, tag }: { position: number; length: number; tag: string | undefined },
 ): Promise<Readable> {
   const same = tag === undefined ? {} : { IfMatch: tag };

@@ -14,14 +14,16 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+import { openPlace, readWhole } from '../../src/backup/place.ts';
 import { openArchive } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';
-import { InputError, VerificationError } from '../../src/core/errors.ts';
+import { InputError, type ServiceError, VerificationError } from '../../src/core/errors.ts';
 import { publishLedger } from '../../src/operations.ts';
 import { initArchive } from '../../src/setup.ts';
 import { StoreClaimError } from '../../src/store/proof.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, verifyArchiveOf } from '../support/archive.ts';
+import { type Asked, FaultProxy, S3_REFUSALS } from '../support/fault-proxy.ts';
 import {
   adoptSchedule,
   destroyLater,
@@ -160,6 +162,31 @@ if (endpoint === undefined) {
         { variables: fourth.variables },
       ),
       VerificationError,
+    );
+  });
+
+  test('what a backup in a bucket holds is read on where the connection broke; where it breaks for good that is told with what to do', async (t) => {
+    const client = new S3Client({ endpoint, region, forcePathStyle: true });
+    t.after(() => client.destroy());
+    const bucket = await bucketFor(client);
+    await using proxy = await FaultProxy.start(endpoint, S3_REFUSALS);
+    await using place = openPlace(`s3://${bucket}/monday`, {
+      region,
+      endpoint: proxy.origin,
+      clock: systemClock,
+    });
+    const table = Buffer.alloc(300_000, 'a table');
+    await place.write('tables/records.copy', table);
+    const concerns = ({ method, url }: Asked) => method === 'GET' && url.pathname.endsWith('.copy');
+    proxy.arm('reset mid-body', { concerns });
+    assert.ok(table.equals((await readWhole(place, 'tables/records.copy', 1_000_000)) as Buffer));
+    proxy.arm('reset mid-body', { concerns, place: 0, times: 100 });
+    await assert.rejects(
+      readWhole(place, 'tables/records.copy', 1_000_000),
+      ({ name, message, hint }: ServiceError) =>
+        name === 'ServiceError' &&
+        /tables\/records\.copy of the backup/.test(message) &&
+        /--endpoint/.test(hint ?? ''),
     );
   });
 
