@@ -3,7 +3,8 @@
 
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
-import { RefusedError } from './core/errors.ts';
+import { parsedJson } from './core/canonical.ts';
+import { InputError, RefusedError } from './core/errors.ts';
 
 const drillFile = z.object({
   /** Id of the backup, and when that was made. */
@@ -19,14 +20,21 @@ const drillFile = z.object({
 
 export type Drill = z.infer<typeof drillFile>;
 
-/** @returns null where the home is no drill */
+/** @returns null where the home is no drill. @throws InputError when the file says nothing that can be read */
 export async function readDrill(file: string): Promise<Drill | null> {
+  let text: string;
   try {
-    return drillFile.parse(JSON.parse(await readFile(file, 'utf8')));
+    text = await readFile(file, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;
   }
+  const read = drillFile.safeParse(parsedJson(Buffer.from(text)));
+  if (read.success) return read.data;
+  throw new InputError(`${file} says that this home is a drill, and is damaged`, {
+    hint: 'Restore the backup with --drill again, into another home; nothing in a drill is worth mending.',
+    cause: read.error,
+  });
 }
 
 /** @throws RefusedError when the home is a drill */

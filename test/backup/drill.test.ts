@@ -158,6 +158,16 @@ describe('a drill beside an archive that lives', () => {
       assert.match(stderr, /is a drill of the backup .*: it can be read and verified, and nothing else/);
     }
     assert.ok(!existsSync(bundle) && !existsSync(join(folder, 'of a drill')));
+
+    const note = join(home, '.drill');
+    const said = await readFile(note);
+    for (const damaged of ['{', '{"backup":1}']) {
+      await writeFile(note, damaged);
+      const { code, stderr } = await run('status');
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, /\.drill says that this home is a drill, and is damaged\n {2}Restore the backup/);
+    }
+    await writeFile(note, said);
     await assert.rejects(openArchive(home, environmentWith(variables), systemClock), RefusedError);
     assert.equal(JSON.parse((await run('--json', 'status')).stdout).entries, before.entries);
 
