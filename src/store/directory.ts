@@ -264,13 +264,18 @@ class DirectoryStore implements ObjectStore {
   }
 }
 
+/** A write may take less than it was given. */
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += fs.writeSync(fd, bytes, at);
+}
+
 async function writeContainer(fd: number, header: Buffer, body: ObjectBody): Promise<void> {
   if ('bytes' in body && body.bytes.byteLength <= DIRECT_WRITE_LIMIT) {
     const whole = Buffer.concat([header, body.bytes]);
-    for (let at = 0; at < whole.length; ) at += fs.writeSync(fd, whole, at);
+    writeAll(fd, whole);
     return;
   }
-  fs.writeSync(fd, header);
+  writeAll(fd, header);
   for await (const chunk of bodyChunks(body)) {
     for (let at = 0; at < chunk.byteLength; ) at += (await write(fd, chunk, at)).bytesWritten;
   }
