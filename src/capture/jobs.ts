@@ -4,8 +4,9 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { type Job, PgBoss } from 'pg-boss';
+import { InputError } from '../core/errors.ts';
 import type { DatabaseHandle } from '../db/database.ts';
-import { JOBS_SCHEMA } from '../db/jobs-schema.ts';
+import { JOBS_SCHEMA, JOBS_VERSION, jobsVersion } from '../db/jobs-schema.ts';
 
 const QUEUE = 'collect';
 /** A worker says this often that it lives; one that was silent for as long has died. */
@@ -52,6 +53,7 @@ export class CollectJobs implements AsyncDisposable {
   }
 
   /**
+   * @throws InputError when the queue's schema is not there, or of another version
    * @param options.heartbeat seconds, at least 10: how long a worker may be silent before it counts as dead
    * @param onError told of what goes wrong in the background, such as a database that is away for a while
    */
@@ -60,6 +62,16 @@ export class CollectJobs implements AsyncDisposable {
     onError: (error: Error) => void,
     { heartbeat = HEARTBEAT_SECONDS }: { heartbeat?: number } = {},
   ): Promise<CollectJobs> {
+    const version = await jobsVersion(pool);
+    if (version !== JOBS_VERSION)
+      throw new InputError(
+        version === null
+          ? 'the database has no job queue yet'
+          : `the database's job queue is of version ${version}, and this Muniment works with ${JOBS_VERSION}`,
+        {
+          hint: "Run `muniment db migrate --admin-url URL` with an administrator's URL; where the queue is newer, run the Muniment that made it.",
+        },
+      );
     const boss = new PgBoss({
       db: { executeSql: (text, values) => pool.query({ text, values: values ?? [], types: OWN_TYPES }) },
       schema: JOBS_SCHEMA,

@@ -8,7 +8,7 @@ export const JOBS_SCHEMA = 'muniment_jobs';
 /** Of the schema that this pg-boss works with; a test holds it to the library's. */
 export const JOBS_VERSION = 46;
 
-type Client = Pick<pg.ClientBase, 'query'>;
+type Client = Pick<pg.Pool | pg.ClientBase, 'query'>;
 
 /** @returns the version of the schema there, or null where there is none */
 export async function jobsVersion(client: Client): Promise<number | null> {

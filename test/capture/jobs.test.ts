@@ -10,15 +10,32 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { getConstructionPlans } from 'pg-boss';
 import { CollectJobs, jobId } from '../../src/capture/jobs.ts';
 import { lastTick } from '../../src/capture/ticks.ts';
+import { MIGRATIONS } from '../../src/context.ts';
+import { addressOf, openDatabase } from '../../src/db/database.ts';
 import { JOBS_SCHEMA, JOBS_VERSION } from '../../src/db/jobs-schema.ts';
+import { migrate } from '../../src/db/migrate.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { freshDatabase } from '../support/postgres.ts';
 
 const WORKER = join(import.meta.dirname, '..', 'support', 'serving-process.ts');
 const TICK = { source: 'city', tick: '2026-11-01T10:00:00.000Z' };
 
 test('the schema that an administrator makes is the one that pg-boss works with', () => {
   assert.match(getConstructionPlans(JOBS_SCHEMA), new RegExp(`VALUES \\('${JOBS_VERSION}'\\)`));
+});
+
+test('a database that was migrated before there were jobs is told to be migrated, and is brought up to date by that', async (t) => {
+  const fresh = await freshDatabase();
+  t.after(fresh.close);
+  await using runtime = await openDatabase(fresh.runtimeUrl);
+  await using admin = await openDatabase(fresh.adminUrl);
+  await admin.pool.query(`DROP SCHEMA ${JOBS_SCHEMA} CASCADE`);
+  await assert.rejects(CollectJobs.open(runtime, assert.fail), /no job queue yet/);
+  const { user } = addressOf(fresh.runtimeUrl);
+  await migrate({ adminUrl: fresh.adminUrl, runtimeUser: user, folder: MIGRATIONS });
+  await using jobs = await CollectJobs.open(runtime, assert.fail);
+  assert.equal(await jobs.add(TICK), true);
 });
 
 test('a tick is named alike by whoever sees it, as a UUID of version 5', () => {
