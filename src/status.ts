@@ -1,7 +1,9 @@
 // `muniment status`: what the archive holds, and how each source's last run ended, or that one did not.
 
 import { type UnfinishedRun, unfinishedRuns } from './capture/begun.ts';
+import { ticksBetween } from './capture/ticks.ts';
 import type { Archive } from './context.ts';
+import { instantText } from './core/clock.ts';
 import type { Drill } from './drill.ts';
 import { lostHolds } from './governance.ts';
 import { type Departure, departureFrom } from './ledger/store-in-force.ts';
@@ -14,6 +16,8 @@ export interface SourceStatus {
   readonly status: 'complete' | 'partial' | 'failed' | null;
   /** What that run could not read as an item and put aside; null where no run ended. */
   readonly rejected: number | null;
+  /** Runs that the schedule has asked for in the last week since then, besides one that may begin late, and that did not take place. */
+  readonly missedRuns: number;
   /** A run that began and has not ended: it goes on, or it was killed. */
   readonly unfinished: UnfinishedRun | null;
 }
@@ -67,12 +71,14 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
   const sources = settings.sources.map(({ id, schedule }): SourceStatus => {
     const run = ended.find((row) => row.name === id);
     const entry = run === undefined ? null : (JSON.parse(run.entry.toString('utf8')) as { at: string });
+    const at = entry?.at ?? null;
     return {
       source: id,
       schedule,
-      lastRun: entry?.at ?? null,
+      lastRun: at,
       status: (run?.status as SourceStatus['status']) ?? null,
       rejected: run === undefined ? null : Number(run.rejected),
+      missedRuns: drill !== null || at === null || schedule === null ? 0 : missedSince(archive, schedule, at),
       unfinished: unfinished.get(id) ?? null,
     };
   });
@@ -100,7 +106,20 @@ export function departureAlert({ entry, from, to }: Departure): string {
   return `ALERT: muniment.yaml names ${from}, and by entry ${entry} the archive's payloads are in ${to}: nothing is captured or destroyed until \`store:\` names that.`;
 }
 
-/** @returns whether a source's last run failed or was killed: then something may be missing */
-export function hasGap({ status, unfinished }: SourceStatus): boolean {
-  return status === 'failed' || unfinished?.running === false;
+function missedSince({ settings, clock }: Archive, schedule: string, lastRun: string): number {
+  const { timezone } = settings.archive;
+  const now = clock.now();
+  const aWeekAgo = instantText(now.subtract({ hours: 7 * 24 }));
+  const ticks = ticksBetween(
+    { schedule, timezone },
+    lastRun < aWeekAgo ? aWeekAgo : lastRun,
+    instantText(now),
+  );
+  return Math.max(0, ticks - 1);
+}
+
+/** @returns whether a source's last run failed or was killed, or scheduled ones did not take place: then something may be missing */
+export function hasGap({ status, missedRuns, unfinished }: SourceStatus): boolean {
+  if (unfinished?.running === true) return status === 'failed';
+  return status === 'failed' || missedRuns > 0 || unfinished !== null;
 }

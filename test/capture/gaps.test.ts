@@ -9,6 +9,7 @@ import { type ReckonedRun, reckonDays, unwatchedTimes } from '../../src/capture/
 import { ticksBetween } from '../../src/capture/ticks.ts';
 import { checkGapReport, findings, gaps, writeGapReport } from '../../src/gaps.ts';
 import type { RunReportHead } from '../../src/ledger/documents.ts';
+import { archiveStatus, hasGap } from '../../src/status.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, reopened, testArchive, verifyArchiveOf } from '../support/archive.ts';
 
@@ -36,6 +37,11 @@ test('each day of a source is complete, incomplete by a number, or unwatched, an
   await on(3, async (then) => {
     platform.unlisted = 2;
     assert.equal((await collectCity(then)).status, 'complete');
+  });
+  await on(3.5, async (then) => {
+    const [city] = (await archiveStatus(then)).sources;
+    assert.equal(city?.missedRuns, 11, 'status tells the same day that scheduled runs do not take place');
+    assert.equal(city !== undefined && hasGap(city), true);
   });
   await on(4, async (then) => {
     platform.unlisted = 0;

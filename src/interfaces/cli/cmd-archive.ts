@@ -183,10 +183,14 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
     });
 }
 
-function sourceLine({ source, lastRun, status, rejected, unfinished }: SourceStatus): string {
+function sourceLine({ source, lastRun, status, rejected, missedRuns, unfinished }: SourceStatus): string {
   const aside = rejected === null || rejected === 0 ? '' : `, ${rejected} rejected`;
   const last = lastRun === null ? 'no run has ended' : `${status} at ${lastRun}${aside}`;
-  if (unfinished === null) return `  ${source}: ${lastRun === null ? 'never ran' : last}`;
+  const missed =
+    missedRuns === 0
+      ? ''
+      : `; ${missedRuns} scheduled run${missedRuns === 1 ? '' : 's'} MISSED since: is \`muniment serve\` running?`;
+  if (unfinished === null) return `  ${source}: ${lastRun === null ? 'never ran' : `${last}${missed}`}`;
   return unfinished.running
     ? `  ${source}: a run goes on since ${unfinished.startedAt}; before it, ${last}`
     : `  ${source}: INTERRUPTED: the run of ${unfinished.startedAt} did not end (run \`muniment collect ${source}\`); before it, ${last}`;
