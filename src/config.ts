@@ -7,6 +7,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { InputError } from './core/errors.ts';
+import { Secret } from './core/secret.ts';
 import type { ArchiveSettings, SourceSettings, StoreSettings } from './core/settings.ts';
 import { parseYaml, readYamlFile } from './core/yaml-file.ts';
 
@@ -146,7 +147,29 @@ const source = z.discriminatedUnion('platform', [
     repository: origin.nullable().default(null),
   }),
   z.strictObject({ ...common, platform: z.literal('feed'), url: z.url({ protocol: /^https?$/ }) }),
+  z
+    .strictObject({
+      ...common,
+      platform: z.literal('mastodon'),
+      account: z
+        .string()
+        .regex(
+          /^@?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?(@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d{1,5})?)?$/,
+          'must be an account, such as @city@social.example, or the name alone beside a service',
+        ),
+      service: origin.nullable().default(null),
+      token: z.string().nullable().default(null),
+    })
+    .refine(({ account, service }) => service !== null || hostOf(account) !== null, {
+      path: ['account'],
+      message: 'names no server: write @name@host, or add a service, such as https://social.example',
+    }),
 ]);
+
+/** @returns the host of @name@host, or null */
+function hostOf(account: string): string | null {
+  return account.replace(/^@/, '').split('@')[1] ?? null;
+}
 
 const period = z
   .string()
@@ -300,10 +323,7 @@ export async function readStoreFile(
     const { line, column } = place(['credentials', name]);
     const where = `${path}:${line}:${column}: credentials.${name}`;
     if (WHOLE_REFERENCE.test(text)) return resolveSecret(text, root, environment, where);
-    // Not by the schema: its messages show what stands there.
-    throw new InputError(`${where} is no reference`, {
-      hint: `Put it in an environment variable or a file, and refer to that: '\${NAME}' or file:PATH.`,
-    });
+    throw noReference(where);
   };
   return {
     settings: located(store, root),
@@ -350,7 +370,30 @@ function resolved(
   }
   const store = located(value.store, root);
   const databaseUrl = written === null ? null : resolveSecret(written, root, environment, where);
-  return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources: value.sources });
+  const sources = value.sources.map((one, index): SourceSettings => {
+    if (one.platform !== 'mastodon') return one;
+    return {
+      ...one,
+      service: one.service ?? `https://${hostOf(one.account)}`,
+      token: secretOf(one.token, `${shownAs}: sources[${index}].token`, root, environment),
+    };
+  });
+  return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources });
+}
+
+/** A secret is looked for when it is needed: most commands need none. @throws InputError unless the text is a reference and nothing else */
+function secretOf(text: string | null, where: string, root: string, environment: Environment): Secret | null {
+  if (text === null) return null;
+  if (WHOLE_REFERENCE.test(text))
+    return new Secret(text, () => resolveSecret(text, root, environment, where));
+  throw noReference(where);
+}
+
+/** Not by the schema: its messages show what stands there. */
+function noReference(where: string): InputError {
+  return new InputError(`${where} is no reference`, {
+    hint: `Put it in an environment variable or a file, and refer to that: '\${NAME}' or file:PATH.`,
+  });
 }
 
 /** Whether a URL as written, references apart, has something where passwords stand. */

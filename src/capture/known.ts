@@ -122,6 +122,16 @@ export async function* unseenItems(
   }
 }
 
+/** @returns the document of the record's last version, if possible of the last that this source captured; null when there is none */
+export async function lastDocument(db: Database, source: string, record: string): Promise<string | null> {
+  const { rows } = await sql<{ document: string }>`
+    SELECT s.document FROM snapshots AS s LEFT JOIN capture_runs AS r ON r.id = s.run_id
+    WHERE s.record_id = ${record} ORDER BY (r.source_id = ${source}) DESC NULLS LAST, s.version DESC LIMIT 1`.execute(
+    db,
+  );
+  return rows[0]?.document ?? null;
+}
+
 /** The latest snapshot of each record as a document commitment; used to read which media are stored already. */
 export async function storedMedia(
   db: Database,

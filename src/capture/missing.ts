@@ -2,11 +2,13 @@
 // the answer is kept as evidence; a failed or empty answer changes nothing but the run's account.
 
 import { canonicalBytes, type Json } from '../core/canonical.ts';
-import type { LookUp, Sighting } from '../sources/collector.ts';
+import { readPayload } from '../ledger/payload.ts';
+import type { LastCaptured, LookUp, Sighting } from '../sources/collector.ts';
 import { observationDocumentOf } from './documents.ts';
-import { identityKey, type UnseenItem, unseenItems } from './known.ts';
+import { identityKey, lastDocument, type UnseenItem, unseenItems } from './known.ts';
 import { Pages } from './page.ts';
 import { type StoredPayload, storePayload } from './payloads.ts';
+import { readSnapshotDocument } from './prepare.ts';
 import {
   type CaptureContext,
   known,
@@ -30,6 +32,10 @@ export async function lookUpUnseen(context: CaptureContext, run: RunProgress): P
     for await (const answer of run.collector.lookUp(
       unseen.map((item) => item.identity),
       run.signal,
+      async (identity) => {
+        const item = byIdentity.get(identityKey(identity));
+        return item === undefined ? null : lastCaptured(context, run, item.record);
+      },
     )) {
       const item = byIdentity.get(identityKey(answer.identity));
       if (item === undefined) continue;
@@ -46,6 +52,19 @@ export async function lookUpUnseen(context: CaptureContext, run: RunProgress): P
     }
     if (missing.length > 0) await enterMissing(context, run, missing);
   }
+}
+
+async function lastCaptured(
+  context: CaptureContext,
+  run: RunProgress,
+  record: string,
+): Promise<LastCaptured | null> {
+  const { db } = context.database;
+  const commitment = await lastDocument(db, run.source.id, record);
+  if (commitment === null) return null;
+  const document = await readSnapshotDocument(context, commitment);
+  const slice = await readPayload(db, context.store, document.slice.commitment);
+  return { slice, url: document.exchange.url };
 }
 
 async function enterMissing(

@@ -7,12 +7,21 @@ import { canonicalText, wellFormed } from '../core/canonical.ts';
 import { identityFault } from '../core/vocabulary.ts';
 import type { Batch } from '../ledger/append.ts';
 import { column } from '../ledger/projection.ts';
+import { CollectError } from '../sources/collect-error.ts';
 import type { Rejected, Sighting } from '../sources/collector.ts';
 import { comparisonBytes } from './documents.ts';
 import { identityKey, type KnownItem, knownItems } from './known.ts';
 import { contentDigest } from './payloads.ts';
 import { type Prepared, prepare, prepareRestoration, type Restoration } from './prepare.ts';
-import { type CaptureContext, known, quarantine, type RunProgress, recordVersions } from './progress.ts';
+import {
+  type CaptureContext,
+  known,
+  noteExchange,
+  noteProblem,
+  quarantine,
+  type RunProgress,
+  recordVersions,
+} from './progress.ts';
 
 /** Items stored at the same time; each waits mostly for the disk or the bucket. */
 const CONCURRENCY = 32;
@@ -43,6 +52,7 @@ export class Pages {
       if (fault === null) rest.push(sighting);
       else await quarantine(this.#context, this.#run, sighting.slice, fault);
     }
+    rest = await this.#withEarlier(rest);
     // The same item may stand twice in one page; each round takes every item once, so that a later sighting meets what the earlier one left.
     while (rest.length > 0) {
       const round = new Map<string, Sighting>();
@@ -63,6 +73,25 @@ export class Pages {
     this.#underWay = [];
     const results = await Promise.allSettled(underWay.map(({ work }) => work));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  /** Puts before each item that is new or changed the versions that came before it, were never captured, and are still shown. */
+  async #withEarlier(sightings: readonly Sighting[]): Promise<Sighting[]> {
+    const asked = sightings.filter(({ earlier }) => earlier !== undefined);
+    if (asked.length === 0) return [...sightings];
+    // What is under way may be about these very items.
+    await this.entered();
+    const [context, run] = [this.#context, this.#run];
+    const identities = asked.map(({ identity }) => identity);
+    const known = await knownItems(context.database.db, run.source.id, identities);
+    const whole: Sighting[] = [];
+    for (const sighting of sightings) {
+      const item = known.get(identityKey(sighting.identity));
+      if (sighting.earlier !== undefined)
+        whole.push(...(await earlierVersions(context, run, sighting, item)));
+      whole.push(sighting);
+    }
+    return whole;
   }
 
   async #takeRound(round: Round): Promise<void> {
@@ -104,6 +133,37 @@ function changed(sighting: Sighting, content: string, rule: string, item: KnownI
   );
 }
 
+/**
+ * @returns what to enter before a sighting, oldest first. Of an item that is known, only what came after its last version: where that is not
+ *   among what the platform shows (another rule made it, or another server showed it), nobody can tell what is new, and nothing is entered
+ */
+async function earlierVersions(
+  context: CaptureContext,
+  run: RunProgress,
+  sighting: Sighting,
+  item: KnownItem | undefined,
+): Promise<readonly Sighting[]> {
+  const { comparisonRule: rule } = run.collector;
+  const present = digestOf(sighting);
+  if (item !== undefined && (item.rule !== rule || !changed(sighting, present, rule, item))) return [];
+  try {
+    const page = (await sighting.earlier?.(run.signal)) ?? null;
+    if (page === null) return [];
+    noteExchange(run, page.exchange);
+    for (const one of page.rejected) await quarantine(context, run, one.bytes, one.reason);
+    const shown = page.sightings.map(digestOf);
+    const from = item === undefined ? 0 : shown.lastIndexOf(item.content as string) + 1;
+    if (item !== undefined && from === 0) return [];
+    return page.sightings.filter((_, index) => index >= from && shown[index] !== present);
+  } catch (error) {
+    if (!(error instanceof CollectError)) throw error;
+    noteProblem(run, error.problem);
+    return [];
+  }
+}
+
+const digestOf = (sighting: Sighting): string => contentDigest(comparisonBytes(sighting.comparison));
+
 async function storeRound(context: CaptureContext, run: RunProgress, round: Round): Promise<StoredRound> {
   const before = await knownItems(context.database.db, run.source.id, identitiesOf(round));
   const work: (() => Promise<void>)[] = [];
@@ -111,7 +171,7 @@ async function storeRound(context: CaptureContext, run: RunProgress, round: Roun
   const restorations: Restoration[] = [];
   for (const [key, sighting] of round) {
     const item = before.get(key);
-    const content = contentDigest(comparisonBytes(sighting.comparison));
+    const content = digestOf(sighting);
     const cause =
       item === undefined
         ? 'first'

@@ -110,7 +110,7 @@ async function prepareMedia(
   payloads: Map<string, StoredPayload>,
 ): Promise<MediaEntry[]> {
   if (references.length === 0) return [];
-  const earlier = item === undefined ? [] : await mediaOf(context, item.document);
+  const earlier = item === undefined ? [] : (await readSnapshotDocument(context, item.document)).media;
   const stored = item === undefined ? new Map() : await storedMedia(context.database.db, record);
   const entries: MediaEntry[] = [];
   for (const reference of references) {
@@ -184,9 +184,13 @@ async function prepareMedia(
   return entries;
 }
 
-async function mediaOf(context: CaptureContext, document: string): Promise<MediaEntry[]> {
-  const bytes = await readPayload(context.database.db, context.store, document);
-  return snapshotDocument.parse(JSON.parse(bytes.toString('utf8'))).media;
+/** @param commitment of the document. @throws MunimentError when it can't be had from the store */
+export async function readSnapshotDocument(
+  context: CaptureContext,
+  commitment: string,
+): Promise<SnapshotDocument> {
+  const bytes = await readPayload(context.database.db, context.store, commitment);
+  return snapshotDocument.parse(JSON.parse(bytes.toString('utf8')));
 }
 
 export async function prepareRestoration(

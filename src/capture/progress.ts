@@ -7,7 +7,7 @@ import type { DatabaseHandle } from '../db/database.ts';
 import { keepLocks, keepVersions } from '../db/payload-versions.ts';
 import type { Batch, Ledger } from '../ledger/append.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
-import type { Collector, Exchange } from '../sources/collector.ts';
+import type { Collector, Exchange, ProblemCode } from '../sources/collector.ts';
 import type { ObjectStore } from '../store/objects.ts';
 import type { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
@@ -50,6 +50,8 @@ export interface RunProgress {
   readonly disclosing: Disclosing;
   readonly counts: RunCounts;
   readonly errors: RunError[];
+  /** Told, but no fault of this run: it is complete all the same. */
+  readonly gaps: RunError[];
   readonly quarantined: {
     commitment: string;
     sha256: string;
@@ -61,10 +63,16 @@ export interface RunProgress {
   bytes: number;
 }
 
+const STANDING_GAP: ProblemCode = 'standing-gap';
+
 /** Errors kept in a report; beyond that only their number grows. */
 const ERRORS_KEPT = 500;
 
 export function noteProblem(run: RunProgress, problem: RunError): void {
+  if (problem.code === STANDING_GAP) {
+    if (!run.gaps.some(({ message }) => message === problem.message)) run.gaps.push({ ...problem });
+    return;
+  }
   if (run.errors.length < ERRORS_KEPT) run.errors.push({ ...problem });
   else if (run.errors.length === ERRORS_KEPT) {
     run.errors.push({

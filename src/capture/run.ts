@@ -89,6 +89,7 @@ async function runLocked(
     disclosing,
     counts: { ...NOTHING },
     errors: [],
+    gaps: [],
     quarantined: [],
     requests: 0,
     bytes: 0,
@@ -153,8 +154,8 @@ async function runLocked(
         : run.requests > 0 && (ended || run.counts.seen > 0)
           ? 'partial'
           : 'failed';
-    // Told, but no fault of this run: it does not make it partial.
-    const errors = [...(interruptedBefore === null ? [] : [interruptedBefore]), ...run.errors];
+    // The first two are told, but no fault of this run: they do not make it partial.
+    const errors = [...(interruptedBefore === null ? [] : [interruptedBefore]), ...run.gaps, ...run.errors];
     const head: RunReportHead = {
       v: 'muniment/v1/run',
       run: id,

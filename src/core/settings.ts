@@ -1,6 +1,8 @@
 // The shapes of an archive's settings once `muniment.yaml` has been read and checked (src/config.ts does that). Code takes
 // these values; it never reads the file or the environment itself.
 
+import type { Secret } from './secret.ts';
+
 /** A row of a dated table: from this civil date on, the fiscal year starts on this month and day ("MM-DD"). */
 export interface FiscalYearRule {
   readonly from: string;
@@ -65,7 +67,17 @@ export interface FeedSettings extends CommonSourceSettings {
   readonly url: string;
 }
 
-export type SourceSettings = BlueskySettings | FeedSettings;
+export interface MastodonSettings extends CommonSourceSettings {
+  readonly platform: 'mastodon';
+  /** name, name@host or @name@host. */
+  readonly account: string;
+  /** The origin of the server that is asked. */
+  readonly service: string;
+  /** An access token of that server, or null: only what it shows to everybody. */
+  readonly token: Secret | null;
+}
+
+export type SourceSettings = BlueskySettings | FeedSettings | MastodonSettings;
 
 /** What people capture by hand stands under a source of its own; no configured one can have this id. */
 export interface ManualSettings extends CommonSourceSettings {

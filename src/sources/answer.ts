@@ -1,7 +1,7 @@
-// An answer that is not what it must be, as an error that still holds the bytes: quarantine keeps them.
+// An answer, or a part of one, that is not what it must be: an error or a rejection that still holds the bytes, for quarantine keeps them.
 
 import { CollectError } from './collect-error.ts';
-import type { CollectorEvent } from './collector.ts';
+import type { CollectorEvent, Exchange, Rejected } from './collector.ts';
 import type { Answer } from './http.ts';
 import { type JsonPart, readJsonDocument, UnreadableJsonError } from './slice.ts';
 
@@ -43,4 +43,28 @@ export function jsonOf(answer: Answer): JsonPart {
       error,
     );
   }
+}
+
+/** @returns a part of an answer that is put aside, with its bytes */
+export function rejected(part: JsonPart, exchange: Exchange, reason: string): { rejected: Rejected } {
+  return { rejected: { bytes: part.raw(), exchange, reason } };
+}
+
+/** @returns the exact bytes, or null when they nest too deeply to be kept as an item */
+export function sliceOf(part: JsonPart): Uint8Array | null {
+  try {
+    return part.slice();
+  } catch (error) {
+    if (error instanceof UnreadableJsonError) return null;
+    throw error;
+  }
+}
+
+export function faultOf(error: {
+  issues: readonly { path: readonly PropertyKey[]; message: string }[];
+}): string {
+  const [issue] = error.issues;
+  return issue === undefined
+    ? 'unreadable'
+    : `${issue.path.map(String).join('.') || 'the value'}: ${issue.message}`;
 }

@@ -4,11 +4,11 @@
 import { rm } from 'node:fs/promises';
 import type { Json } from '../core/canonical.ts';
 import type { BlueskySettings } from '../core/settings.ts';
-import { quarantined, UnreadableAnswerError } from './answer.ts';
+import { quarantined, rejected, UnreadableAnswerError } from './answer.ts';
 import { sha256OfContentId } from './bluesky/content-id.ts';
 import { lookUpItems } from './bluesky/look-up.ts';
 import { Repositories } from './bluesky/repositories.ts';
-import { PLATFORM, readPost, readRepost, rejected } from './bluesky/sighting.ts';
+import { PLATFORM, readPost, readRepost } from './bluesky/sighting.ts';
 import { incompleteThread, readThread, type ThreadReader } from './bluesky/threads.ts';
 import { feedPage, profileView, resolvedHandle } from './bluesky/views.ts';
 import { callXrpc, requireAccepted, type XrpcAnswer, xrpcAddress } from './bluesky/xrpc.ts';

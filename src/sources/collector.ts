@@ -77,6 +77,12 @@ export interface Sighting {
   /** Changing counters (likes, reposts, replies): observations, kept in the run report. */
   readonly observations: Readonly<Record<string, number>>;
   readonly media: readonly MediaReference[];
+  /**
+   * Asks for the versions before this one that the platform still shows, oldest first (this one may be among them); null when it
+   * shows none. Asked only for an item that is new or changed.
+   * @throws CollectError
+   */
+  readonly earlier?: (signal: AbortSignal) => Promise<PageEvent | null>;
 }
 
 /** Something in an answer that could not be cut or read as an item: kept in quarantine with its reason. */
@@ -100,7 +106,9 @@ export type ProblemCode =
   | 'incomplete-thread'
   | 'repeated-cursor'
   | 'interrupted'
-  | 'media';
+  | 'media'
+  /** What the platform never tells, whoever asks: told with every run, and no fault of any. */
+  | 'standing-gap';
 
 export interface Problem {
   readonly code: ProblemCode;
@@ -109,14 +117,19 @@ export interface Problem {
   readonly subject: string | null;
 }
 
+export interface PageEvent {
+  readonly type: 'page';
+  readonly exchange: Exchange;
+  readonly sightings: readonly Sighting[];
+  readonly rejected: readonly Rejected[];
+}
+
 export type CollectorEvent =
-  | {
-      readonly type: 'page';
-      readonly exchange: Exchange;
-      readonly sightings: readonly Sighting[];
-      readonly rejected: readonly Rejected[];
-    }
-  /** A part of the run failed; what remains goes on. The run is then partial, and nothing is looked up as missing. */
+  | PageEvent
+  /**
+   * A part of the run failed; what remains goes on. The run is then partial, and nothing is looked up as missing. A `standing-gap` is
+   * told and changes neither.
+   */
   | { readonly type: 'problem'; readonly problem: Problem }
   /** A figure that the platform itself gives (posts in the account), for reconciliation. */
   | { readonly type: 'reported'; readonly what: string; readonly count: number }
@@ -137,6 +150,13 @@ export type LookUp =
       readonly body: Uint8Array;
     }
   | { readonly identity: Identity; readonly state: 'unknown'; readonly problem: Problem };
+
+/** What a source last captured of an item: for platforms that want more than its identity when they are asked for it. */
+export interface LastCaptured {
+  readonly slice: Uint8Array;
+  /** The address, without secrets, that gave it. */
+  readonly url: string;
+}
 
 /** Media bytes, spooled to a file that the caller removes. */
 export interface FetchedMedia {
@@ -169,7 +189,11 @@ export interface Collector extends AsyncDisposable {
   /** Reads the whole source; ends with an `end` event, or throws a CollectError when nothing more can be read. */
   collect(options: CollectOptions): AsyncIterable<CollectorEvent>;
   /** Looks each identity up directly, one answer per identity, in any order. */
-  lookUp(identities: readonly Identity[], signal: AbortSignal): AsyncIterable<LookUp>;
+  lookUp(
+    identities: readonly Identity[],
+    signal: AbortSignal,
+    lastCaptured?: (identity: Identity) => Promise<LastCaptured | null>,
+  ): AsyncIterable<LookUp>;
   /** @throws CollectError (code `media`, `too-large`, `refused-address` …) */
   fetchMedia(reference: MediaReference, directory: string, signal: AbortSignal): Promise<FetchedMedia>;
 }

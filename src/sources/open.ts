@@ -5,9 +5,15 @@ import { openBlueskyCollector } from './bluesky.ts';
 import type { Collector } from './collector.ts';
 import { openFeedCollector } from './feed.ts';
 import type { HttpDependencies } from './http.ts';
+import { openMastodonCollector } from './mastodon.ts';
 
 export function openCollector(settings: SourceSettings, dependencies: HttpDependencies): Collector {
-  return settings.platform === 'bluesky'
-    ? openBlueskyCollector(settings, dependencies)
-    : openFeedCollector(settings, dependencies);
+  switch (settings.platform) {
+    case 'bluesky':
+      return openBlueskyCollector(settings, dependencies);
+    case 'feed':
+      return openFeedCollector(settings, dependencies);
+    case 'mastodon':
+      return openMastodonCollector(settings, dependencies);
+  }
 }

@@ -3,8 +3,9 @@
 
 import type { Json } from '../../core/canonical.ts';
 import type { Identity } from '../../core/vocabulary.ts';
+import { faultOf, rejected, sliceOf } from '../answer.ts';
 import type { Exchange, Item, MediaReference, Rejected, Sighting } from '../collector.ts';
-import { type JsonPart, UnreadableJsonError } from '../slice.ts';
+import type { JsonPart } from '../slice.ts';
 import { type Medium, type PostView, postRecord, postView, repostReason } from './views.ts';
 
 export const PLATFORM = 'bluesky';
@@ -124,26 +125,6 @@ export function readRepost(part: JsonPart, exchange: Exchange, account: string):
 }
 
 /** An unreadable part as quarantine keeps it. */
-export function rejected(part: JsonPart, exchange: Exchange, reason: string): { rejected: Rejected } {
-  return { rejected: { bytes: part.raw(), exchange, reason } };
-}
-
-function sliceOf(part: JsonPart): Uint8Array | null {
-  try {
-    return part.slice();
-  } catch (error) {
-    if (error instanceof UnreadableJsonError) return null;
-    throw error;
-  }
-}
-
-function faultOf(error: { issues: readonly { path: readonly PropertyKey[]; message: string }[] }): string {
-  const [issue] = error.issues;
-  return issue === undefined
-    ? 'unreadable'
-    : `${issue.path.map(String).join('.') || 'the value'}: ${issue.message}`;
-}
-
 /** @returns the text itself when it names a moment (RFC 3339), else null: a user's client may write anything here */
 function momentOrNull(text: string): string | null {
   try {

@@ -1,12 +1,12 @@
 // Reads the public's replies: the thread below a post, at any depth. Where a service stops before the end, the walk goes on
 // from there with a request of its own.
 
-import { UnreadableAnswerError } from '../answer.ts';
+import { rejected, UnreadableAnswerError } from '../answer.ts';
 import type { CollectError } from '../collect-error.ts';
 import type { CollectorEvent, Rejected, Sighting } from '../collector.ts';
 import type { Http } from '../http.ts';
 import type { JsonPart } from '../slice.ts';
-import { type BlobAddress, readPost, rejected } from './sighting.ts';
+import { type BlobAddress, readPost } from './sighting.ts';
 import { threadPage } from './views.ts';
 import { callXrpc, requireAccepted } from './xrpc.ts';
 
