@@ -1,10 +1,12 @@
-// `npm run test:servers [-- collectors|store]`: the collectors against a real AT Protocol network and the store against a real S3 service.
+// `npm run test:servers [-- collectors|store]`: the collectors against a real AT Protocol network and a real snac (a
+// part of Mastodon's API), and the store against a real S3 service.
 // Installs what they need where it can (packages into test/servers, Debian's packages as root), and says plainly what a machine cannot run.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, globSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { withS3 } from './local-s3.ts';
 
@@ -68,11 +70,49 @@ function prepareAtproto(): string | null {
     if (!isRoot || !isOnPath('apt-get')) return 'there is no redis-server (install Redis)';
     say('Installing Redis …');
     succeeds('apt-get', ['-qq', 'update'], SERVERS);
-    if (!succeeds('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', 'redis-server'], SERVERS))
-      return 'Redis could not be installed';
+    if (!installs('redis-server')) return 'Redis could not be installed';
   }
   return null;
 }
+
+/** snac stands in Debian's backports, so these are asked beside what the machine's own list names, without a change to that list. */
+function prepareSnac(): string | null {
+  if (isOnPath('snac')) return null;
+  if (process.getuid?.() !== 0 || !isOnPath('apt-get')) return 'there is no snac (Debian: package snac2)';
+  say('Installing snac …');
+  succeeds('apt-get', ['-qq', 'update'], SERVERS);
+  if (offers('snac2')) return installs('snac2') ? null : 'snac could not be installed';
+  const shown = spawnSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(CODENAME) $(COMPONENT)'], {
+    encoding: 'utf8',
+  });
+  // The release's own line, not that of its updates.
+  const main = /^(\S+) ([a-z]+) main$/m.exec(shown.stdout ?? '');
+  if (main === null) return 'snac is in no list of this machine';
+  const folder = mkdtempSync(join(tmpdir(), 'muniment-apt-'));
+  try {
+    const list = join(folder, 'backports.list');
+    writeFileSync(list, `deb ${main[1]} ${main[2]}-backports main\n`);
+    const only = ['-o', `Dir::Etc::sourcelist=${list}`, '-o', 'Dir::Etc::sourceparts=/dev/null'];
+    const quiet = ['-qq', ...only, '-o', 'APT::Get::List-Cleanup=0'];
+    // apt gives up root to download, and then must be able to write here.
+    chmodSync(folder, 0o777);
+    if (
+      !succeeds('apt-get', [...quiet, 'update'], folder) ||
+      !succeeds('apt-get', [...quiet, 'download', 'snac2'], folder)
+    )
+      return 'snac could not be downloaded from the backports';
+    const [file] = globSync('snac2_*.deb', { cwd: folder });
+    return file !== undefined && installs(join(folder, file)) ? null : 'snac could not be installed';
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const offers = (name: string): boolean =>
+  /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' }).stdout ?? '');
+
+const installs = (name: string): boolean =>
+  succeeds('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', name], ROOT);
 
 /** Runs test files. @returns whether they passed */
 function passes(files: readonly string[]): boolean {
@@ -84,13 +124,19 @@ function passes(files: readonly string[]): boolean {
 }
 
 async function testCollectors(): Promise<boolean> {
-  const obstacle = prepareAtproto();
-  if (obstacle !== null) {
-    say(`SKIPPED: tests against a real AT Protocol network, since ${obstacle}.`);
-    return true;
-  }
   const files = (await readdir(SERVERS)).filter((name) => name.endsWith('.test.ts'));
-  return passes(files.map((name) => join(SERVERS, name)));
+  const skipped = new Set<string>();
+  const servers = [
+    { name: 'AT Protocol network', test: 'bluesky.test.ts', obstacle: prepareAtproto() },
+    { name: 'snac (Mastodon API)', test: 'mastodon.test.ts', obstacle: prepareSnac() },
+  ];
+  for (const { name, test, obstacle } of servers) {
+    if (obstacle === null) continue;
+    say(`SKIPPED: tests against a real ${name}, since ${obstacle}.`);
+    skipped.add(test);
+  }
+  const run = files.filter((name) => !skipped.has(name));
+  return run.length === 0 || passes(run.map((name) => join(SERVERS, name)));
 }
 
 /** How to run the suite on a machine where it was skipped. */
