@@ -82,11 +82,9 @@ function prepareSnac(): string | null {
   say('Installing snac …');
   succeeds('apt-get', ['-qq', 'update'], SERVERS);
   if (offers('snac2')) return installs('snac2') ? null : 'snac could not be installed';
-  const shown = spawnSync('apt-get', ['indextargets', '--format', '$(REPO_URI) $(CODENAME) $(COMPONENT)'], {
-    encoding: 'utf8',
-  });
+  const lists = told('apt-get', ['indextargets', '--format', '$(REPO_URI) $(CODENAME) $(COMPONENT)']);
   // The release's own line, not that of its updates.
-  const main = /^(\S+) ([a-z]+) main$/m.exec(shown.stdout ?? '');
+  const main = /^(\S+) ([a-z]+) main$/m.exec(lists);
   if (main === null) return 'snac is in no list of this machine';
   const folder = mkdtempSync(join(tmpdir(), 'muniment-apt-'));
   try {
@@ -108,8 +106,10 @@ function prepareSnac(): string | null {
   }
 }
 
-const offers = (name: string): boolean =>
-  /Candidate: (?!\(none\))/.test(spawnSync('apt-cache', ['policy', name], { encoding: 'utf8' }).stdout ?? '');
+const told = (command: string, parameters: readonly string[]): string =>
+  spawnSync(command, parameters, { encoding: 'utf8' }).stdout ?? '';
+
+const offers = (name: string): boolean => /Candidate: (?!\(none\))/.test(told('apt-cache', ['policy', name]));
 
 const installs = (name: string): boolean =>
   succeeds('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', name], ROOT);

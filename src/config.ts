@@ -163,8 +163,18 @@ const source = z.discriminatedUnion('platform', [
     .refine(({ account, service }) => service !== null || hostOf(account) !== null, {
       path: ['account'],
       message: 'names no server: write @name@host, or add a service, such as https://social.example',
+    })
+    .refine(({ service, token }) => token === null || service === null || !isReadableOnTheWay(service), {
+      path: ['service'],
+      message: 'must be https where a token is sent, for anyone on the way could read it',
     }),
 ]);
+
+/** @returns whether an origin is reached over plain http, and not on this machine */
+function isReadableOnTheWay(service: string): boolean {
+  const { protocol, hostname } = new URL(service);
+  return protocol === 'http:' && !/^(localhost|127\.[\d.]+|\[::1\])$/.test(hostname);
+}
 
 /** @returns the host of @name@host, or null */
 function hostOf(account: string): string | null {

@@ -115,6 +115,32 @@ test('replies by anyone are read at any depth, also where a server stops before 
   assert.equal(byUri.get(fake.uri(reply as FakeStatus))?.author.handle, 'ann@elsewhere.example');
 });
 
+test('a thread of 3,000 replies is read whole; what a server counts and does not show is a gap to whoever has no token', async (t) => {
+  const fake = await FakeMastodon.start(t);
+  const root = fake.post('root');
+  const replies: FakeStatus[] = [];
+  for (let number = 0; number < 3000; number += 1)
+    replies.push(
+      fake.post(`reply ${number}`, {
+        by: fake.ann,
+        parent: number % 3 === 0 ? root : (replies.at(-1) as FakeStatus),
+      }),
+    );
+  const whole = await run(collectorAt(t, fake.origin));
+  assert.deepEqual(
+    [whole.sightings.length, whole.gaps, whole.problems, whole.end?.coverage],
+    [3001, [], [], 'all'],
+  );
+  root.more = { replies_count: 1007 };
+  const short = await run(collectorAt(t, fake.origin));
+  assert.deepEqual(
+    [short.reported['replies not shown'], short.problems, short.end?.coverage],
+    [7, [], 'all'],
+  );
+  assert.match(short.gaps.join(), /stops at 60 below a post/);
+  assert.deepEqual((await run(collectorAt(t, fake.origin, { token: TOKEN }))).gaps, []);
+});
+
 test('the account’s reply elsewhere brings the thread that it stands in; a boost is a link and never the account’s text', async (t) => {
   const fake = await FakeMastodon.start(t);
   const question = fake.post('Is the bridge open?', { by: fake.ann });
@@ -405,6 +431,7 @@ test('a token goes to its own server only, and into no evidence, error or settin
   const read = settings(`\${MASTODON}`);
   assert.deepEqual([read.service, read.token?.reveal()], ['https://city.example', TOKEN]);
   assert.match(JSON.stringify(read), /"token":"\$\{MASTODON\}"/);
+  assert.throws(() => settings(`\${MASTODON}', service: 'http://city.example`), InputError);
   assert.throws(() => settings(`\${NOBODY}`).token?.reveal(), InputError);
 });
 

@@ -2,12 +2,15 @@
 // end (Mastodon shows strangers 60 replies and 20 levels at once), the walk goes on from there with a request of its own.
 
 import { UnreadableAnswerError } from '../answer.ts';
-import type { CollectError } from '../collect-error.ts';
+import { CollectError } from '../collect-error.ts';
 import type { CollectorEvent, Exchange, Problem, Rejected, Sighting } from '../collector.ts';
 import type { JsonPart } from '../slice.ts';
 import { type Api, ask, refused } from './api.ts';
 import { type Known, type Read, type Reading, readStatus } from './sighting.ts';
 import { contextView } from './views.ts';
+
+/** Requests for one thread, before a server that always has more counts as endless. */
+const LONGEST_WALK = 5000;
 
 /** One run's reading of an account and its threads. */
 export interface Reader {
@@ -76,12 +79,15 @@ export async function* readThread(
   { id, replies }: Thread,
   signal: AbortSignal,
 ): AsyncIterable<CollectorEvent> {
+  const { api } = reader;
   const waiting = [{ id, replies }];
   const asked = new Set<string>();
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     if (reader.threads === 'refused') return;
+    if (asked.size >= LONGEST_WALK)
+      throw new CollectError('incomplete-thread', `it goes on after ${LONGEST_WALK} requests`, api.service);
     asked.add(next.id);
-    const answer = await ask(reader.api, `v1/statuses/${encodeURIComponent(next.id)}/context`, {}, signal);
+    const answer = await ask(api, `v1/statuses/${encodeURIComponent(next.id)}/context`, {}, signal);
     if (answer.document === null) {
       // Deleted between the listing and now: a later run will miss it and look it up.
       if (answer.status === 404 || answer.status === 410) {
