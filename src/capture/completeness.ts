@@ -3,6 +3,7 @@
 
 import { LISTED, WITHHELD } from '../core/vocabulary.ts';
 import type { RunReportHead } from '../ledger/documents.ts';
+import type { ProblemCode } from '../sources/collector.ts';
 
 /**
  * *complete*: all that the platform offered at the last reading of the day is in the archive. *incomplete*: known to be missing.
@@ -49,6 +50,8 @@ export interface Reckoning {
 
 /** Errors that concern one item each. Others end or cut a reading, and what lies beyond is not known. */
 const OF_ONE_ITEM: ReadonlySet<string> = new Set(['incomplete-thread']);
+/** What the platform never tells: no fault of a run, and nothing that could be counted. */
+const STANDING_GAP: ProblemCode = 'standing-gap';
 /** Told otherwise: by the number of media that lack, by what lies in quarantine; or of another run. */
 const TOLD_OTHERWISE: ReadonlySet<string> = new Set(['media', 'rejected', 'previous-run-interrupted']);
 
@@ -94,9 +97,11 @@ function reckonDay(day: string, runs: readonly ReckonedRun[]): SourceDay {
     reasons.push('The report of the last run cannot be read.');
     return told('unknown');
   }
-  const { knownMissing, broken } = lacking(last, last.report, reasons);
+  const whole = wholeReading(runs);
+  const reading = whole === null ? { ...last, report: last.report } : whole;
+  const { knownMissing, broken } = lacking(reading, reading.report, reasons);
   if (knownMissing > 0 || broken || last.status === 'partial') return told('incomplete', knownMissing);
-  if (last.report.head.coverage === 'all') return told('complete');
+  if (reading.report.head.coverage === 'all') return told('complete');
   reasons.push('The platform shows its newest items only, and does not tell how many there are.');
   const jumps = runs.filter(({ report }) => isAllNew(report?.head)).length;
   if (jumps > 0)
@@ -109,6 +114,16 @@ function reckonDay(day: string, runs: readonly ReckonedRun[]): SourceDay {
       ),
     );
   return told('unknown');
+}
+
+/** The day's last reading of a whole account, when all after it, which read what was new since, were complete; null when there is none. */
+function wholeReading(
+  runs: readonly ReckonedRun[],
+): (ReckonedRun & { report: NonNullable<ReckonedRun['report']> }) | null {
+  const at = runs.findLastIndex(({ report }) => report?.head.coverage === 'all');
+  const report = runs[at]?.report ?? null;
+  if (report === null || runs.slice(at).some(({ status }) => status !== 'complete')) return null;
+  return { ...(runs[at] as ReckonedRun), report };
 }
 
 /** Adds what the last reading of a day did not get to the reasons. @returns how many, and whether it broke off */
@@ -135,7 +150,10 @@ function lacking(
     add(head.reported[name] ?? 0, 'item', 'items', `counted by the platform: ${name}`);
   const threads = head.errors.filter(({ code }) => OF_ONE_ITEM.has(code)).length;
   add(threads, 'thread', 'threads', 'not read to the end');
-  const cutting = head.errors.filter(({ code }) => !OF_ONE_ITEM.has(code) && !TOLD_OTHERWISE.has(code));
+  for (const { code, message } of head.errors) if (code === STANDING_GAP) reasons.push(ended(message));
+  const cutting = head.errors.filter(
+    ({ code }) => !OF_ONE_ITEM.has(code) && !TOLD_OTHERWISE.has(code) && code !== STANDING_GAP,
+  );
   for (const { message } of cutting.slice(0, 3)) reasons.push(ended(message));
   if (cutting.length > 3) reasons.push(`And ${cutting.length - 3} more errors.`);
   return { knownMissing, broken: cutting.length > 0 };

@@ -25,7 +25,11 @@ export const LISTED: readonly (readonly [total: string, listed: string])[] = [
   ['comments', 'comments listed'],
 ];
 /** Figures of what the platform says that there is, and does not give. */
-export const WITHHELD: readonly string[] = ['replies not shown', 'reposts without an address'];
+export const WITHHELD: readonly string[] = [
+  'replies not shown',
+  'reposts without an address',
+  'posts not for everybody',
+];
 
 /** The name that a platform gives an item; unique within platform and namespace. Many identities may lead to one record. */
 export interface Identity {

@@ -31,9 +31,9 @@ const USUAL_PAGE_SIZE = 20;
 const BARREN_PAGES = 3;
 /** Threads in a row that fail before the server counts as failing. */
 const FAILED_THREADS = 5;
-/** A list that is read to its end in so many requests is read so every time. A longer one is, this often; in between, only what is new. */
+/** A list that is read to its end in so many requests is read so every time. A longer one is, this often, and so on every day; in between, only what is new. */
 const SHORT_LIST = 2;
-const WHOLE_EVERY = Temporal.Duration.from({ hours: 24 });
+const WHOLE_EVERY = Temporal.Duration.from({ hours: 20 });
 /** Threads of younger statuses are read every time; others when the count of replies changes, and when the whole account is read. */
 const YOUNG = Temporal.Duration.from({ hours: 7 * 24 });
 /** How many of the newest statuses a run leaves for the next one to find its place by. */
@@ -191,6 +191,8 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
       signal.throwIfAborted();
       yield* threads.read(one, signal);
     }
+    // Only an end that was reached says that what was not listed is lacking.
+    if (walk.ended === 'end') yield { type: 'reported', what: 'posts listed', count: walk.listed.length };
     yield* reports(reader);
     if (editsUntold) yield problem(EDITS_UNTOLD(service), service);
     const isWhole = walk.ended === 'end' && threads.whole && reader.threads !== 'refused';

@@ -181,6 +181,23 @@ test('media, quarantine, threads and a reading that broke off make a day incompl
   assert.equal(later.state, 'complete', 'a later reading of the day that got everything mends it');
 });
 
+test('a day stays complete while later runs read what is new, and what a platform never tells is a reason and no lack', () => {
+  const at = '2026-11-01T10:00:00Z';
+  const gap = { code: 'standing-gap', message: 'earlier words are not told', subject: null };
+  const whole = run(at, { coverage: 'all', errors: [gap] });
+  const day = dayOf([whole, run(at, {}), run(at, {})]);
+  assert.deepEqual(
+    [day.state, day.knownMissing, day.reasons],
+    ['complete', 0, ['earlier words are not told.']],
+  );
+  const short = { posts: 9, 'posts listed': 7 };
+  assert.equal(dayOf([run(at, { coverage: 'all', reported: short }), run(at, {})]).knownMissing, 2);
+  const timeout = { code: 'timeout', message: 'it went wrong', subject: null };
+  const broken = run(at, { status: 'partial', errors: [timeout] });
+  assert.equal(dayOf([whole, broken]).state, 'incomplete');
+  assert.equal(dayOf([whole, broken, run(at, {})]).state, 'unknown');
+});
+
 test("days are the agency's: a run half an hour before midnight in New York belongs to the day that ends", () => {
   const late = run('2026-11-02T04:30:00Z', { coverage: 'all' });
   assert.equal(dayOf([late], 'America/New_York').state, 'complete');
