@@ -32,7 +32,10 @@ export function jsonOf(answer: Answer): JsonPart {
     throw new UnreadableAnswerError(answer, `${url} answered ${answer.status} with an empty body`);
   const type = answer.headers['content-type'] ?? '';
   if (/^\s*text\/html/i.test(type))
-    throw new UnreadableAnswerError(answer, `${url} answered with a web page where JSON is due`);
+    throw new UnreadableAnswerError(
+      answer,
+      `${url} answered ${answer.status} with a web page where JSON is due`,
+    );
   try {
     return readJsonDocument(answer.body);
   } catch (error) {

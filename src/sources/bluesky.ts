@@ -189,7 +189,8 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
       if (unreadable.length > 0) feed.whole = false;
       yield { type: 'page', exchange: page.answer.exchange, sightings, rejected: unreadable };
       cursor = page.cursor;
-      if (cursor === undefined || page.parts.length === 0) break;
+      // An empty page may have pages behind it: what is not shown is left out of a page after it was counted.
+      if (cursor === undefined || (page.parts.length === 0 && cursors.has(cursor))) break;
       barren = sightings.length === 0 ? barren + 1 : 0;
       if (cursors.has(cursor) || barren >= BARREN_PAGES) {
         feed.whole = false;
@@ -301,9 +302,12 @@ function accountError(account: string, answer: XrpcAnswer): CollectError {
   if (
     answer.error === 'AccountTakedown' ||
     answer.error === 'AccountDeactivated' ||
-    answer.error === 'AuthMissing'
+    answer.error === 'AuthMissing' ||
+    answer.status === 401 ||
+    answer.status === 403
   ) {
-    return new CollectError('access-lost', `${account} exists but is not shown (${answer.error})`, account, {
+    const said = `${answer.status} ${answer.error}`;
+    return new CollectError('access-lost', `${account} is not shown to us (${said})`, account, {
       hint: 'Sign in on the platform and see what it asks for; nothing in the archive changes.',
     });
   }

@@ -38,6 +38,15 @@ const RESET = ['ratelimit-reset', 'x-ratelimit-reset', 'x-rate-limit-reset'];
 const EPOCH_SECONDS_FROM = 1_000_000_000;
 const EPOCH_MILLISECONDS_FROM = 100_000_000_000;
 
+/**
+ * What moments of this answer count from: the server's own clock (RFC 9110 section 6.6.1), for it made both, whatever time it is here. An
+ * answer out of a cache tells no present time.
+ */
+function nowOf(headers: Headers, here: number): number {
+  const there = Date.parse(headers.date ?? '');
+  return Number.isNaN(there) || headers.age !== undefined ? here : there;
+}
+
 /** Reads "120", "1790000000", an HTTP date or an ISO date. @returns milliseconds from now, never negative; null when unreadable */
 function millisecondsUntil(text: string, now: number): number | null {
   const trimmed = text.trim();
@@ -58,10 +67,11 @@ function first(headers: Headers, names: readonly string[]): string | undefined {
 /**
  * How long the server asks us to stay away: `Retry-After` (RFC 9110 section 10.2.3: seconds or an HTTP date), or the reset of
  * an exhausted rate limit (seconds, epoch seconds or an ISO date, by platform).
- * @param now epoch milliseconds
+ * @param here epoch milliseconds by this machine's clock, for answers that are not dated
  * @returns milliseconds, or null when the server does not say
  */
-export function waitAskedFor(status: number, headers: Headers, now: number): number | null {
+export function waitAskedFor(status: number, headers: Headers, here: number): number | null {
+  const now = nowOf(headers, here);
   const after = headers['retry-after'];
   if (after !== undefined && isRetriedStatus(status)) {
     const wait = millisecondsUntil(after, now);

@@ -98,7 +98,7 @@ for (const [title, headers, wait] of RATE_HEADERS) {
       t,
       (_, response) =>
         requests.length === 1
-          ? sendJson(response, { error: 'slow' }, 429, headers)
+          ? sendJson(response, { error: 'slow' }, 429, { date: 'Sun, 01 Nov 2026 12:00:00 GMT', ...headers })
           : sendJson(response, { ok: true }),
       dependencies,
     );

@@ -15,6 +15,8 @@ export interface FakePost {
   /** What the reply's own record says of parent and root: fixed when it was written, whatever is edited later. */
   readonly reply?: object;
   readonly image?: Buffer;
+  /** Shown to whoever asks for it, and left out of the account's feed, whose pages are as long as if it stood there. */
+  unlisted?: boolean;
   /** What else its record says; the text `BEYOND` is sent as a number beyond all bounds. */
   readonly record?: object;
   likes: number;
@@ -38,7 +40,7 @@ function contentId(bytes: Uint8Array, codec: number): string {
 
 export class FakePlatform implements AsyncDisposable {
   readonly posts: FakePost[] = [];
-  readonly #server: Server;
+  readonly #server: Server | null;
   origin = '';
   readonly account = { did: 'did:plc:cityofexample2222222222', handle: 'city.example' };
   requests = 0;
@@ -48,9 +50,18 @@ export class FakePlatform implements AsyncDisposable {
   unlisted = 0;
   /** Whether it refuses every question. */
   refusing = false;
+  /** Levels of replies that one answer shows; below them only their number stands. */
+  threadDepth = Number.POSITIVE_INFINITY;
 
-  private constructor(server: Server) {
+  private constructor(server: Server | null) {
     this.#server = server;
+  }
+
+  /** A platform without a server of its own: whoever serves that origin asks {@link answer}. */
+  static at(origin: string): FakePlatform {
+    const platform = new FakePlatform(null);
+    platform.origin = origin;
+    return platform;
   }
 
   static async start(): Promise<FakePlatform> {
@@ -59,7 +70,7 @@ export class FakePlatform implements AsyncDisposable {
     server.on('request', (request, response) => {
       platform.requests += 1;
       setTimeout(() => {
-        const { status, body, type } = platform.#answer(new URL(request.url as string, 'http://localhost'));
+        const { status, body, type } = platform.answer(new URL(request.url as string, 'http://localhost'));
         response.writeHead(status, { 'content-type': type }).end(body);
       }, platform.delay);
     });
@@ -69,8 +80,9 @@ export class FakePlatform implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
+    const server = this.#server;
+    server?.closeAllConnections();
+    if (server !== null) await new Promise((resolve) => server.close(resolve));
   }
 
   post(rkey: string, text: string, rest: Partial<FakePost> = {}): FakePost {
@@ -151,15 +163,15 @@ export class FakePlatform implements AsyncDisposable {
     return this.posts.filter((p) => p.parent === post);
   }
 
-  #thread(post: FakePost): object {
+  #thread(post: FakePost, depth: number): object {
     return {
       $type: 'app.bsky.feed.defs#threadViewPost',
       post: this.#view(post),
-      replies: this.#replies(post).map((p) => this.#thread(p)),
+      ...(depth === 0 ? {} : { replies: this.#replies(post).map((p) => this.#thread(p, depth - 1)) }),
     };
   }
 
-  #answer(url: URL): { status: number; body: string | Buffer; type: string } {
+  answer(url: URL): { status: number; body: string | Buffer; type: string } {
     const json = (value: object, status = 200) => ({
       status,
       body: JSON.stringify(value).replaceAll('"BEYOND"', '1e999'),
@@ -188,7 +200,7 @@ export class FakePlatform implements AsyncDisposable {
       const from = Number(url.searchParams.get('cursor') ?? 0);
       const page = own.slice(from, from + 2);
       return json({
-        feed: page.map((p) => ({ post: this.#view(p) })),
+        feed: page.filter((p) => p.unlisted !== true).map((p) => ({ post: this.#view(p) })),
         ...(from + 2 < own.length ? { cursor: String(from + 2) } : {}),
       });
     }
@@ -196,7 +208,7 @@ export class FakePlatform implements AsyncDisposable {
     if (method === 'app.bsky.feed.getPostThread') {
       return found === undefined
         ? json({ error: 'NotFound', message: 'Post not found' }, 400)
-        : json({ thread: this.#thread(found) });
+        : json({ thread: this.#thread(found, this.threadDepth) });
     }
     if (method === 'app.bsky.feed.getPosts') {
       const wanted = url.searchParams.getAll('uris');

@@ -4,12 +4,19 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
+import { registerSource } from '../../src/capture/collect.ts';
+import type { RunOutcome } from '../../src/capture/outcome.ts';
+import { captureSource } from '../../src/capture/run.ts';
 import type { Environment } from '../../src/config.ts';
 import { type Archive, openArchive, openHomeDatabase } from '../../src/context.ts';
 import { type Clock, systemClock } from '../../src/core/clock.ts';
+import type { SourceSettings } from '../../src/core/settings.ts';
 import { removeEmbedded } from '../../src/db/embedded.ts';
 import { collect, verify } from '../../src/operations.ts';
 import { initArchive } from '../../src/setup.ts';
+import type { Collector } from '../../src/sources/collector.ts';
+import type { HttpDependencies } from '../../src/sources/http.ts';
+import { openCollector } from '../../src/sources/open.ts';
 import type { FakePlatform } from './appview.ts';
 
 const environment: Environment = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
@@ -75,6 +82,24 @@ export async function collectCity(archive: Archive) {
   const outcome = await collect(archive, source, { signal: new AbortController().signal });
   await archive.checkpoint();
   return outcome;
+}
+
+/**
+ * One run on the way that every run takes, but for how its collector waits and what its limits are.
+ * @param altered the collector in place of the one that the settings open
+ */
+export async function captureFrom(
+  archive: Archive,
+  settings: SourceSettings,
+  dependencies: HttpDependencies,
+  altered: (collector: Collector) => Collector = (collector) => collector,
+): Promise<RunOutcome> {
+  const { database, store, ledger, clock, account } = archive;
+  const spool = join(archive.settings.home, 'spool');
+  const context = { database, store, ledger, clock, actor: account.id, spool };
+  const source = await registerSource(context, settings);
+  await using collector = openCollector(settings, dependencies);
+  return await captureSource(context, source, altered(collector), { signal: new AbortController().signal });
 }
 
 export function verifyArchiveOf(archive: Archive) {

@@ -9,18 +9,15 @@ import { join } from 'node:path';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { stringify } from 'yaml';
-import { registerSource } from '../../src/capture/collect.ts';
 import type { RunOutcome } from '../../src/capture/outcome.ts';
-import type { CaptureContext } from '../../src/capture/progress.ts';
-import { captureSource } from '../../src/capture/run.ts';
 import type { Environment } from '../../src/config.ts';
 import { type Archive, openArchive } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { MunimentError } from '../../src/core/errors.ts';
 import { exportRecords, verify } from '../../src/operations.ts';
 import { initArchive } from '../../src/setup.ts';
-import { openCollector } from '../../src/sources/open.ts';
 import { FakePlatform, type FakePost } from './appview.ts';
+import { captureFrom } from './archive.ts';
 import { CuttingProxy } from './cutting-proxy.ts';
 import { FaultProxy, JSON_REFUSALS, S3_REFUSALS } from './fault-proxy.ts';
 import { freshDatabase } from './postgres.ts';
@@ -49,6 +46,14 @@ const DATABASE_VARIABLE = 'FAULTS_DATABASE_URL';
 const BUSY_ATTEMPTS = 200;
 /** On the platform at one time, so that a run's length does not grow with the faults before it. */
 const POSTS_KEPT = 9;
+
+/** Versions of a record, and media in it, that say the same twice. */
+export const DOUBLED = `
+  SELECT 'versions of record ' || record_id AS what FROM
+    (SELECT record_id, content, media_missing, lag(content) OVER w AS content_before, lag(media_missing) OVER w AS missing_before
+     FROM snapshots WINDOW w AS (PARTITION BY record_id ORDER BY version)) AS s
+  WHERE content = content_before AND missing_before = 0
+  UNION ALL SELECT 'media of record ' || record_id FROM payloads WHERE role = 'media' GROUP BY record_id, sha256 HAVING count(*) > 1`;
 
 export class FaultedArchive implements AsyncDisposable {
   readonly home: string;
@@ -203,18 +208,10 @@ export class FaultedArchive implements AsyncDisposable {
     const [configured] = archive.settings.sources;
     if (configured === undefined) throw new Error('the archive lost its source');
     const settings = { ...configured, id: sourceId };
-    const { database, store, ledger, clock, account } = archive;
-    const context: CaptureContext = {
-      database,
-      store,
-      ledger,
-      clock,
-      actor: account.id,
-      spool: join(archive.settings.home, 'spool'),
-    };
-    const source = await registerSource(context, settings);
-    await using collector = openCollector(settings, { clock, sleep: async () => void (await turn()) });
-    return await captureSource(context, source, collector, { signal: new AbortController().signal });
+    return await captureFrom(archive, settings, {
+      clock: archive.clock,
+      sleep: async () => void (await turn()),
+    });
   }
 
   async collect(sourceId = 'city'): Promise<Ended> {
@@ -303,12 +300,7 @@ export class FaultedArchive implements AsyncDisposable {
       if (records[0]?.state === null || records[0]?.state === 'restored')
         findings.lost.push(`${uri} is gone, and nothing says so`);
     }
-    const twice = await this.archive.database.pool.query<{ what: string }>(`
-      SELECT 'versions of record ' || record_id AS what FROM
-        (SELECT record_id, content, media_missing, lag(content) OVER w AS content_before, lag(media_missing) OVER w AS missing_before
-         FROM snapshots WINDOW w AS (PARTITION BY record_id ORDER BY version)) AS s
-      WHERE content = content_before AND missing_before = 0
-      UNION ALL SELECT 'media of record ' || record_id FROM payloads WHERE role = 'media' GROUP BY record_id, sha256 HAVING count(*) > 1`);
+    const twice = await this.archive.database.pool.query<{ what: string }>(DOUBLED);
     findings.doubled.push(...twice.rows.map((row) => row.what));
     return findings;
   }

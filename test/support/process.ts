@@ -1,6 +1,6 @@
 // Runs a command of a faulted archive in a process of its own, with something preloaded that disturbs it.
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,11 +19,17 @@ export interface ProcessEnd {
 /**
  * @param options.preload a file of this folder
  * @param options.limit kibibytes that no file of the process may exceed
+ * @param options.begun is given the process when it begins
  */
 export async function runDisturbed(
-  archive: FaultedArchive,
+  archive: Pick<FaultedArchive, 'home' | 'environment'>,
   command: readonly string[],
-  options: { preload?: string; variables?: Record<string, string>; limit?: number } = {},
+  options: {
+    preload?: string;
+    variables?: Record<string, string>;
+    limit?: number;
+    begun?: (child: ChildProcess) => void;
+  } = {},
 ): Promise<ProcessEnd> {
   const { preload, variables = {}, limit } = options;
   const program = [
@@ -48,6 +54,7 @@ export async function runDisturbed(
       ...variables,
     },
   });
+  options.begun?.(child);
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -3,7 +3,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { TestContext } from 'node:test';
 import type { HttpDependencies, HttpLimits } from '../../src/sources/http.ts';
 
 export type Answering = (
@@ -18,8 +17,13 @@ export interface AnsweringServer {
   readonly requests: string[];
 }
 
+/** What lasts as long as a test, or as whatever else ends what it has begun. */
+export interface Lasting {
+  after(work: () => Promise<void>): void;
+}
+
 /** Starts a server that is gone after the test, with whatever connections are still open. */
-export async function answering(t: TestContext, answer: Answering): Promise<AnsweringServer> {
+export async function answering(t: Lasting, answer: Answering): Promise<AnsweringServer> {
   const requests: string[] = [];
   const server = createServer((request, response) => {
     requests.push(request.url ?? '');
@@ -56,6 +60,47 @@ export async function sendEndlessly(response: ServerResponse, chunk: Uint8Array)
   }
   return sent;
 }
+
+/** A whole answer, before anything goes wrong with it. */
+export interface Answered {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+export function jsonAnswer(value: unknown, status = 200, headers: Record<string, string> = {}): Answered {
+  const type = { 'content-type': 'application/json; charset=utf-8' };
+  return { status, headers: { ...type, ...headers }, body: Buffer.from(JSON.stringify(value)) };
+}
+
+export function sendAnswer(response: ServerResponse, { status, headers, body }: Answered): void {
+  response.writeHead(status, headers).end(body);
+}
+
+/** A way to answer badly where something else is due. */
+export type Misbehaviour = (response: ServerResponse, due: Answered) => unknown;
+
+export const sendLoginPage: Misbehaviour = (response) =>
+  response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Sign in</title>');
+
+export const sendNothing: Misbehaviour = (response, due) => response.writeHead(200, due.headers).end();
+
+/** One byte after the other, so slowly that it never comes to an end. */
+export const sendSlowly: Misbehaviour = (response, due) => {
+  response.writeHead(due.status, due.headers);
+  let sent = 0;
+  const drip = setInterval(() => response.write(due.body.subarray(sent, ++sent)), 20);
+  response.on('close', () => clearInterval(drip));
+};
+
+export const announceGigabyte: Misbehaviour = (response, due) =>
+  response.writeHead(due.status, { ...due.headers, 'content-length': String(2 ** 30) }).write(' ');
+
+/** What is due, after white space without end: as valid as any answer, to whoever has the patience. */
+export const sendGigabyte: Misbehaviour = (response, due) => {
+  response.writeHead(due.status, due.headers);
+  return sendEndlessly(response, Buffer.alloc(2 ** 20, ' '));
+};
 
 /** A clock that stands still, a sleep that takes no time but is written down, no jitter, and no spacing. */
 export function patient(limits: Partial<HttpLimits> = {}): HttpDependencies & { readonly slept: number[] } {

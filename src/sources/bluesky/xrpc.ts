@@ -53,6 +53,7 @@ export async function callXrpc(
 
 function httpStatusError(answer: Answer): CollectError {
   const { url } = answer.exchange;
+  if (isAccessRefused(answer.status)) return accessLost(url, `${url} answered ${answer.status}`);
   return new CollectError('http-status', `${url} answered ${answer.status}`, url, {
     hint: 'Check the address of the service.',
   });
@@ -62,9 +63,14 @@ function httpStatusError(answer: Answer): CollectError {
 export function requireAccepted(answer: XrpcAnswer): JsonPart {
   if (answer.error === null) return answer.document;
   const { url } = answer.exchange;
-  throw new CollectError(
-    'http-status',
-    `${url} answered ${answer.status} ${answer.error}: ${answer.message ?? ''}`,
-    url,
-  );
+  const said = `${url} answered ${answer.status} ${answer.error}: ${answer.message ?? ''}`;
+  throw isAccessRefused(answer.status) ? accessLost(url, said) : new CollectError('http-status', said, url);
+}
+
+const isAccessRefused = (status: number): boolean => status === 401 || status === 403;
+
+function accessLost(url: string, message: string): CollectError {
+  return new CollectError('access-lost', message, url, {
+    hint: 'See on the platform what it asks for; nothing in the archive changes.',
+  });
 }

@@ -1,0 +1,8 @@
+// Every platform with what its collector is tried against. A platform that is missing here does not compile.
+
+import type { SourceSettings } from '../../src/core/settings.ts';
+import type { CollectorContract } from '../support/collector-stage.ts';
+import { bluesky } from './contracts/bluesky.ts';
+import { feed } from './contracts/feed.ts';
+
+export const CONTRACTS: Readonly<Record<SourceSettings['platform'], CollectorContract>> = { bluesky, feed };

@@ -1,0 +1,56 @@
+// Bluesky as its collector meets it, for the contract suite and the fuzz.
+
+import { FakePlatform, type FakePost } from '../../support/appview.ts';
+import type { CollectorContract, ShownItem } from '../../support/collector-stage.ts';
+import { jsonAnswer } from '../../support/replay.ts';
+
+const CITIZEN = { did: 'did:plc:citizenaaaaaaaaaaaaaaaaa', handle: 'ana.example' };
+const ERRORS: Readonly<Record<number, string>> = {
+  401: 'ExpiredToken',
+  403: 'AuthMissing',
+  429: 'RateLimitExceeded',
+  500: 'InternalServerError',
+};
+
+export const bluesky: CollectorContract = {
+  pageSize: 2,
+  threadDepth: 50,
+  tellsDeletions: true,
+  settings: (origin) => ({
+    platform: 'bluesky',
+    account: 'city.example',
+    service: origin,
+    directory: origin,
+    repository: origin,
+  }),
+  open(origin, items) {
+    const platform = FakePlatform.at(origin);
+    platform.threadDepth = 10;
+    const posts = new Map<ShownItem, FakePost>();
+    const postOf = (item: ShownItem): FakePost => {
+      const known = posts.get(item);
+      if (known !== undefined) return known;
+      const rest = item.parent === null ? {} : { ...CITIZEN, parent: postOf(item.parent) };
+      const post = platform.post(item.key, item.text, rest);
+      posts.set(item, post);
+      return post;
+    };
+    return {
+      platformId: (item) => platform.uri(postOf(item)),
+      asks(url) {
+        if (url.pathname.endsWith('getAuthorFeed')) return 'list';
+        if (url.pathname.endsWith('getPostThread')) return 'thread';
+        return /getPosts$|getRecord$|getRepoStatus$/.test(url.pathname) ? 'look-up' : 'account';
+      },
+      answer(url) {
+        const shown = items.map((item) =>
+          Object.assign(postOf(item), { text: item.text, unlisted: item.unlisted }),
+        );
+        platform.posts.splice(0, Number.POSITIVE_INFINITY, ...shown);
+        const { status, type, body } = platform.answer(url);
+        return { status, headers: { 'content-type': type }, body: Buffer.from(body) };
+      },
+      refusal: (status) => jsonAnswer({ error: ERRORS[status], message: 'not now' }, status),
+    };
+  },
+};
