@@ -39,7 +39,15 @@ if (named.length === 0) {
   good = checks.every(Boolean);
 }
 /** Suites that wait more than they work (for a minute to begin, for processes to start and end) begin first; the others fill the time. */
-const WAITING = ['test/interfaces/', 'test/backup/', 'test/db/', 'test/capture/', 'test/faults/'];
+const WAITING = [
+  'test/interfaces/',
+  'test/backup/',
+  'test/db/',
+  'test/capture/',
+  'test/faults/',
+  'test/sources/contract',
+  'test/sources/fuzz',
+];
 const isWaiting = (file: string): boolean => WAITING.some((folder) => file.startsWith(folder));
 const byWaiting = (a: string, b: string): number => Number(isWaiting(b)) - Number(isWaiting(a));
 const files =

@@ -49,7 +49,7 @@ export function contract(name: string, collector: CollectorContract): void {
 
     /** Something known already of everything, then something new of everything. */
     async function setScene(source = `case-${++cases}`): Promise<Scene> {
-      stage.begin(source);
+      await stage.begin(source);
       for (let n = size * PAGES; n > 0; n -= 1) stage.publish(`post ${n}`);
       const own = [...stage.items];
       const last = own.at(-1) as ShownItem;
@@ -392,7 +392,7 @@ export function contract(name: string, collector: CollectorContract): void {
       await t.test(
         `a thread of ${COMMENTS} comments is read over all of its pages, and is whole`,
         async () => {
-          stage.begin('thread');
+          await stage.begin('thread');
           const root = stage.publish('much discussed');
           const depth = collector.threadDepth as number;
           let above = root;

@@ -2,7 +2,7 @@
 // truth to compare records with.
 
 import { mkdtemp, rm } from 'node:fs/promises';
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunOutcome } from '../../src/capture/outcome.ts';
@@ -81,83 +81,100 @@ const DATABASE_VARIABLE = 'STAGE_DATABASE_URL';
 /** The source that stands in the archive's muniment.yaml, for commands. */
 export const CONFIGURED = 'configured';
 const BUSY_ATTEMPTS = 200;
+const SOURCES_IN_ARCHIVE = 6;
 
-export class CollectorStage {
-  readonly contract: CollectorContract;
+/** An archive in a home of its own, on a fresh database of the test server. */
+interface Place extends AsyncDisposable {
   readonly home: string;
   readonly environment: Environment;
   readonly archive: Archive;
-  readonly items: ShownItem[];
+}
+
+async function makePlace(source: object): Promise<Place> {
+  await using stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(FAST_FOLDER, 'muniment stage '));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const fresh = await freshDatabase();
+  stack.defer(() => fresh.close());
+  const home = join(folder, 'home');
+  const environment: Environment = {
+    home: null,
+    token: null,
+    configFolder: '/nonexistent',
+    variables: { [DATABASE_VARIABLE]: fresh.runtimeUrl },
+  };
+  const answers = {
+    name: 'City of Example',
+    origin: 'archive.example.gov/social',
+    timezone: 'America/New_York',
+    databaseUrl: `\${${DATABASE_VARIABLE}}`,
+    sources: [source],
+  };
+  await initArchive(home, answers, environment, systemClock);
+  const archive = stack.use(await openArchive(home, environment, systemClock));
+  const resources = stack.move();
+  return { home, environment, archive, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+export class CollectorStage {
+  readonly contract: CollectorContract;
+  readonly items: ShownItem[] = [];
   readonly service: Service;
   /** Called for every request before it is answered: here things change while they are read. */
   before: (asked: Asked) => void = () => undefined;
   /** @returns how the request is answered, when not well */
   strike: (asked: Asked) => Misbehaviour | null = () => null;
+  /** Whether the platform may say that nothing changed, instead of answering. */
+  honoursConditions = true;
   /** Requests of the run that were made so far. */
-  readonly asked: Asked[];
+  readonly asked: Asked[] = [];
+  readonly #configured: object;
+  #place: Place;
   #source = CONFIGURED;
+  #begun = 0;
 
-  private constructor(parts: {
-    contract: CollectorContract;
-    home: string;
-    environment: Environment;
-    archive: Archive;
-    items: ShownItem[];
-    service: Service;
-    asked: Asked[];
-  }) {
-    this.contract = parts.contract;
-    this.home = parts.home;
-    this.environment = parts.environment;
-    this.archive = parts.archive;
-    this.items = parts.items;
-    this.service = parts.service;
-    this.asked = parts.asked;
+  private constructor(contract: CollectorContract, origin: string, configured: object, place: Place) {
+    this.contract = contract;
+    this.service = contract.open(origin, this.items);
+    this.#configured = configured;
+    this.#place = place;
   }
 
   /** Is gone when the test ends. */
   static async open(t: Lasting, contract: CollectorContract): Promise<CollectorStage> {
-    const items: ShownItem[] = [];
-    const asked: Asked[] = [];
     let stage: CollectorStage | undefined;
-    const { origin } = await answering(t, (request, response, url) => {
-      const { service } = stage as CollectorStage;
-      const asks = service.asks(url);
-      const nth = asked.filter((one) => one.asks === asks).length + 1;
-      const now = { asks, nth, position: asked.length + 1 };
-      asked.push(now);
-      stage?.before(now);
-      const due = service.answer(url, request.headers);
-      const bad = stage?.strike(now) ?? null;
-      if (bad === null) sendAnswer(response, due);
-      else void bad(response, due);
-    });
-    const folder = await mkdtemp(join(FAST_FOLDER, 'muniment stage '));
-    const fresh = await freshDatabase();
-    const home = join(folder, 'home');
-    const environment: Environment = {
-      home: null,
-      token: null,
-      configFolder: '/nonexistent',
-      variables: { [DATABASE_VARIABLE]: fresh.runtimeUrl },
-    };
-    const answers = {
-      name: 'City of Example',
-      origin: 'archive.example.gov/social',
-      timezone: 'America/New_York',
-      databaseUrl: `\${${DATABASE_VARIABLE}}`,
-      sources: [{ ...contract.settings(origin), id: CONFIGURED }],
-    };
-    await initArchive(home, answers, environment, systemClock);
-    const archive = await openArchive(home, environment, systemClock);
-    t.after(async () => {
-      await archive[Symbol.asyncDispose]();
-      await fresh.close();
-      await rm(folder, { recursive: true, force: true });
-    });
-    const service = contract.open(origin, items);
-    stage = new CollectorStage({ contract, home, environment, archive, items, service, asked });
-    return stage;
+    const { origin } = await answering(t, (request, response, url) =>
+      (stage as CollectorStage).#answer(request, response, url),
+    );
+    const configured = { ...contract.settings(origin), id: CONFIGURED };
+    stage = new CollectorStage(contract, origin, configured, await makePlace(configured));
+    const opened = stage;
+    t.after(async () => opened.#place[Symbol.asyncDispose]());
+    return opened;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse, url: URL): void {
+    const asks = this.service.asks(url);
+    const nth = this.asked.filter((one) => one.asks === asks).length + 1;
+    const now = { asks, nth, position: this.asked.length + 1 };
+    this.asked.push(now);
+    this.before(now);
+    const due = this.service.answer(url, this.honoursConditions ? request.headers : {});
+    const bad = this.strike(now);
+    if (bad === null) sendAnswer(response, due);
+    else void bad(response, due);
+  }
+
+  get home(): string {
+    return this.#place.home;
+  }
+
+  get environment(): Environment {
+    return this.#place.environment;
+  }
+
+  get archive(): Archive {
+    return this.#place.archive;
   }
 
   /** The same archive, with a clock of its own. */
@@ -165,8 +182,16 @@ export class CollectorStage {
     return openArchive(this.home, this.environment, clock);
   }
 
-  /** Forgets what was shown and how it went wrong, and goes on with a source of that name. */
-  begin(source: string): void {
+  /**
+   * Forgets what was shown and how it went wrong, and goes on with a source of that name. Now and then the archive is a new one, for each
+   * verification reads all of it.
+   */
+  async begin(source: string): Promise<void> {
+    this.#begun += 1;
+    if (this.#begun % SOURCES_IN_ARCHIVE === 0) {
+      await this.#place[Symbol.asyncDispose]();
+      this.#place = await makePlace(this.#configured);
+    }
     this.#source = source;
     this.items.length = 0;
     this.behave();
