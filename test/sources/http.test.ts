@@ -247,56 +247,6 @@ test('redirects are followed a few times, never to a private address, another sc
   assert.equal(reached, false);
 });
 
-for (const host of [
-  '127.0.0.1',
-  '2130706433',
-  '0x7f.1',
-  '0177.0.0.1',
-  '[::1]',
-  '[::ffff:127.0.0.1]',
-  '[::ffff:7f00:1]',
-  '[2002:7f00:1::]',
-  '[64:ff9b::7f00:1]',
-  '169.254.169.254',
-  '100.64.0.1',
-  '10.1.2.3',
-  '0.0.0.0',
-  '224.0.0.1',
-  '[fe80::1]',
-  '[fd00::1]',
-  'localhost',
-]) {
-  test(`${host} is refused unless it is the configured origin`, async (t) => {
-    let reached = false;
-    const server = await answering(t, (_, response) => {
-      reached = true;
-      response.end();
-    });
-    await using http = new Http(['https://example.org'], patient({ attempts: 1 }));
-    const { port } = new URL(server.origin);
-    await assert.rejects(
-      http.get(`http://${host}:${port}/`, { signal: never() }),
-      problem('refused-address'),
-    );
-    assert.equal(reached, false);
-  });
-}
-
-test('a name that resolves to a private address at connection time is refused', async () => {
-  await using http = new Http([], {
-    ...patient({ attempts: 1 }),
-    resolveAll: (_, found) =>
-      found(null, [
-        { address: '127.0.0.1', family: 4 },
-        { address: '::ffff:10.0.0.1', family: 6 },
-      ]),
-  });
-  await assert.rejects(
-    http.get('http://rebinding.example.org/', { signal: never() }),
-    problem('refused-address'),
-  );
-});
-
 test('media are streamed to a file with their digest; a failed download leaves none', async (t) => {
   const folder = await spool(t);
   const bytes = randomBytes(300_000);
