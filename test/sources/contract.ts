@@ -150,13 +150,14 @@ export function contract(name: string, collector: CollectorContract): void {
         let second: Parameters<Misbehaviour>[1] | null = null;
         stage.strike = ({ asks, nth }) => {
           if (asks !== 'list' || nth < 2) return null;
+          // Who goes on all the same must not go on for ever.
+          if (nth > 50) return refuse(500);
           return (response, due) => {
             second ??= due;
             sendAnswer(response, second);
           };
         };
         await assertTold(await stage.run(), 'repeated-cursor', /circle/);
-        assert.ok(stage.asked.length < 50, 'it went round in circles');
         await assertCompletedLater();
       });
 
