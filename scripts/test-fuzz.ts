@@ -32,7 +32,8 @@ for (const [name, contract] of Object.entries(CONTRACTS)) {
   const report = await fuzz({ after: (work) => lasting.defer(work) }, name, contract, {
     seed: values.seed,
     answers,
-    progress: (count) => process.stderr.write(`${name}: ${count} of ${answers}\n`),
+    progress: (count, failed) =>
+      process.stderr.write(`${name}: ${count} of ${answers}, ${failed} failures\n`),
   });
   const { failures, ...figures } = report;
   const seconds = Math.round((performance.now() - started) / 1000);

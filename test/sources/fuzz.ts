@@ -9,7 +9,7 @@ export interface FuzzOptions {
   readonly seed: string;
   /** Mutated answers, at least. */
   readonly answers: number;
-  readonly progress?: (answers: number) => void;
+  readonly progress?: (answers: number, failures: number) => void;
 }
 
 export interface FuzzReport {
@@ -80,7 +80,7 @@ export async function fuzz(
     stage.behave();
     const place = `${name} --seed ${seed}: source ${round}, after all its runs`;
     failures.push(...(await settled(stage, items)).map((what) => `${place}: ${what}`));
-    progress?.(count);
+    progress?.(count, failures.length);
   }
   return { answers: count, runs, rejected, told, failures };
 }
