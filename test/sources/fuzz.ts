@@ -141,8 +141,7 @@ async function settled(stage: CollectorStage, items: readonly ShownItem[]): Prom
   for (const item of items) item.unlisted = false;
   await stage.run();
   const { lost, doubled } = await stage.findings();
-  const texts = await stage.archive.database.db.selectFrom('snapshots').select('text').execute();
-  const kept = new Set(texts.map(({ text }) => text));
+  const kept = await stage.texts();
   // An id that a mutation gave to two items of a feed is shared from then on: the item goes on under another name (src/sources/README.md).
   const own = new Map(items.map((item) => [item.key, item.text]));
   const gone = lost.filter((what) => {

@@ -264,6 +264,18 @@ export class CollectorStage {
     return versions.map(({ text }) => text);
   }
 
+  /** @returns every text of every version of the source's records */
+  async texts(): Promise<ReadonlySet<string>> {
+    const kept = await this.archive.database.db
+      .selectFrom('snapshots as s')
+      .innerJoin('record_sources as l', 'l.record_id', 's.record_id')
+      .innerJoin('sources as source', 'source.id', 'l.source_id')
+      .select('s.text')
+      .where('source.name', '=', this.#source)
+      .execute();
+    return new Set(kept.map(({ text }) => text ?? ''));
+  }
+
   /** Compares the records of the source with what the platform holds. */
   async findings(): Promise<Findings> {
     const { pool } = this.archive.database;
