@@ -442,6 +442,7 @@ test('an exhausted limit is waited for until the date that Mastodon gives', asyn
   fake.instead = (url, response) => {
     if (!url.pathname.endsWith('/statuses') || refused++ > 0) return false;
     const headers = {
+      date: 'Sun, 01 Nov 2026 12:00:00 GMT',
       'x-ratelimit-limit': '300',
       'x-ratelimit-remaining': '0',
       'x-ratelimit-reset': '2026-11-01T12:05:00.123456Z',
