@@ -6,18 +6,20 @@ import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { startTestServer } from '../test/support/postgres.ts';
 
+const failed: string[] = [];
+
 function run(
   name: string,
   command: string,
   args: readonly string[],
   environment: Record<string, string> = {},
-): Promise<boolean> {
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: 'inherit', env: { ...process.env, ...environment } });
     child.once('error', reject);
     child.once('exit', (code) => {
-      if (code !== 0) process.stderr.write(`\n${name} failed\n`);
-      resolve(code === 0);
+      if (code !== 0) failed.push(name);
+      resolve();
     });
   });
 }
@@ -27,16 +29,14 @@ const named = process.argv.slice(2);
 const server = await startTestServer();
 const environment = { MUNIMENT_TEST_DATABASE_URL: server.adminUrl };
 
-let good = true;
 if (named.length === 0) {
-  const checks = await Promise.all([
+  await Promise.all([
     run('Types', bin('tsc'), ['-p', '.']),
     run('Lint and format', bin('biome'), ['check', '--error-on-warnings', '.']),
     run('The import table', process.execPath, ['scripts/import-table.ts']),
     run('Dead code', process.execPath, [bin('knip')]),
     run('Generated types', process.execPath, ['scripts/types.ts', '--check'], environment),
   ]);
-  good = checks.every(Boolean);
 }
 /** Suites that wait more than they work (for a minute to begin, for processes to start and end) begin first; the others fill the time. */
 const WAITING = [
@@ -56,7 +56,7 @@ const files =
     : globSync('test/**/*.test.ts', { exclude: ['test/servers/**'] })
         .sort()
         .sort(byWaiting);
-const passed = await run(
+await run(
   'Tests',
   process.execPath,
   [
@@ -77,4 +77,6 @@ const passed = await run(
   environment,
 );
 // Not process.exit: the server is stopped when nothing else is left to do.
-process.exitCode = good && passed ? 0 : 1;
+process.exitCode = failed.length === 0 ? 0 : 1;
+// Last, for what comes before it is long.
+if (failed.length > 0) process.stderr.write(`\nFAILED: ${failed.join(', ')}\n`);

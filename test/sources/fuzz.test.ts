@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { CONTRACTS } from './contracts.ts';
 import { fuzz } from './fuzz.ts';
 
-const ANSWERS = 100;
+const ANSWERS = 40;
 
 for (const [platform, contract] of Object.entries(CONTRACTS)) {
   test(`${ANSWERS} mutated answers break no run of the ${platform} collector, and delete nothing`, async (t) => {
