@@ -90,6 +90,7 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
   let editsUntold = false;
   let editsAsked = false;
   let control: LookUpContext['control'] = null;
+  let showsThreads = false;
 
   const edits: Reader['edits'] = async (id, signal) => {
     if (editsUntold && editsAsked) return null;
@@ -159,6 +160,7 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
     const isStirred = ({ id, replies, createdAt }: Listed): boolean =>
       isDue || remembered.get(id) !== replies || isYounger(createdAt, now.subtract(YOUNG));
     control = null;
+    showsThreads = false;
     editsUntold = before?.editsUntold === true;
     // Asked anew when the whole account is read: the server may have learned it.
     editsAsked = !isDue;
@@ -191,6 +193,7 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
       signal.throwIfAborted();
       yield* threads.read(one, signal);
     }
+    showsThreads = reader.threads === 'read';
     // Only an end that was reached says that what was not listed is lacking.
     if (walk.ended === 'end') yield { type: 'reported', what: 'posts listed', count: walk.listed.length };
     yield* reports(reader);
@@ -235,7 +238,8 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
       const ids = parts
         .map(({ value }) => (value as { id?: unknown } | null)?.id)
         .filter((id) => typeof id === 'string');
-      if (parts.length === 0) {
+      // A page whose statuses are all hidden is empty too, and offers a next one.
+      if (parts.length === 0 && page.link === null) {
         if (seen.size === 0 && (account.statuses_count ?? 0) > 0) {
           const message = `${service} counts ${account.statuses_count} posts of ${settings.account} but listed none; nothing is taken as deleted.`;
           yield { type: 'page', exchange: answer.exchange, sightings: [], rejected: [] };
@@ -360,7 +364,7 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
     check,
     collect,
     lookUp: (identities, signal, lastCaptured = async () => null) =>
-      lookUpStatuses({ api, domain, edits, control }, identities, signal, lastCaptured),
+      lookUpStatuses({ api, domain, edits, control, showsThreads }, identities, signal, lastCaptured),
     async fetchMedia(reference, directory, signal) {
       const copy = copies.get(reference.url);
       const download = (address: string) => http.download(address, directory, { signal });

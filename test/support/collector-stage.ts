@@ -40,6 +40,8 @@ export interface Service {
   refusal(status: number): Answered;
   /** The id that the archive keeps the item under. */
   platformId(item: ShownItem): string;
+  /** Ids of what a run captures beside the items, such as the account's profile. */
+  readonly besides?: readonly string[];
 }
 
 /** All that has to be said of a collector to try it. */
@@ -50,10 +52,15 @@ export interface CollectorContract {
   readonly threadDepth: number | null;
   /** Whether the platform says that an item was deleted when it is asked for that item. */
   readonly tellsDeletions: boolean;
+  /** Hours after which a run reads all again, where those before it read only what is new; 0 where every run reads all. */
+  readonly readsAllAfter: number;
   /** The source as it stands in muniment.yaml, but for its id. */
   settings(origin: string): object;
-  /** @param items newest first; it changes as time goes by, and replies stand in it behind the account's own items */
-  open(origin: string, items: readonly ShownItem[]): Service;
+  /**
+   * @param items newest first; it changes as time goes by, and replies stand in it behind the account's own items
+   * @param account a word that only this account has, for what is captured beside the items
+   */
+  open(origin: string, items: readonly ShownItem[], account: string): Service;
 }
 
 /** One request as the server sees it. */
@@ -90,7 +97,7 @@ interface Place extends AsyncDisposable {
   readonly archive: Archive;
 }
 
-async function makePlace(source: object): Promise<Place> {
+async function makePlace(source: object, clock: Clock): Promise<Place> {
   await using stack = new AsyncDisposableStack();
   const folder = await mkdtemp(join(FAST_FOLDER, 'muniment stage '));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
@@ -110,16 +117,25 @@ async function makePlace(source: object): Promise<Place> {
     databaseUrl: `\${${DATABASE_VARIABLE}}`,
     sources: [source],
   };
-  await initArchive(home, answers, environment, systemClock);
-  const archive = stack.use(await openArchive(home, environment, systemClock));
+  await initArchive(home, answers, environment, clock);
+  const archive = stack.use(await openArchive(home, environment, clock));
   const resources = stack.move();
   return { home, environment, archive, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+/** The true time, and as many hours more. */
+class Passing implements Clock {
+  hours = 0;
+
+  now(): Temporal.Instant {
+    return systemClock.now().add({ hours: this.hours });
+  }
 }
 
 export class CollectorStage {
   readonly contract: CollectorContract;
   readonly items: ShownItem[] = [];
-  readonly service: Service;
+  service: Service;
   /** Called for every request before it is answered: here things change while they are read. */
   before: (asked: Asked) => void = () => undefined;
   /** @returns how the request is answered, when not well */
@@ -128,15 +144,25 @@ export class CollectorStage {
   honoursConditions = true;
   /** Requests of the run that were made so far. */
   readonly asked: Asked[] = [];
+  readonly #origin: string;
   readonly #configured: object;
+  readonly #time: Passing;
   #place: Place;
   #source = CONFIGURED;
   #begun = 0;
 
-  private constructor(contract: CollectorContract, origin: string, configured: object, place: Place) {
+  private constructor(
+    contract: CollectorContract,
+    origin: string,
+    configured: object,
+    time: Passing,
+    place: Place,
+  ) {
     this.contract = contract;
-    this.service = contract.open(origin, this.items);
+    this.service = contract.open(origin, this.items, CONFIGURED);
+    this.#origin = origin;
     this.#configured = configured;
+    this.#time = time;
     this.#place = place;
   }
 
@@ -147,7 +173,8 @@ export class CollectorStage {
       (stage as CollectorStage).#answer(request, response, url),
     );
     const configured = { ...contract.settings(origin), id: CONFIGURED };
-    stage = new CollectorStage(contract, origin, configured, await makePlace(configured));
+    const time = new Passing();
+    stage = new CollectorStage(contract, origin, configured, time, await makePlace(configured, time));
     const opened = stage;
     t.after(async () => opened.#place[Symbol.asyncDispose]());
     return opened;
@@ -190,10 +217,13 @@ export class CollectorStage {
     this.#begun += 1;
     if (this.#begun % SOURCES_IN_ARCHIVE === 0) {
       await this.#place[Symbol.asyncDispose]();
-      this.#place = await makePlace(this.#configured);
+      this.#place = await makePlace(this.#configured, this.#time);
     }
     this.#source = source;
     this.items.length = 0;
+    this.service = this.contract.open(this.#origin, this.items, source);
+    // The first run was so long ago that the second, which may be another process's with the true clock, reads all.
+    this.#time.hours = -this.contract.readsAllAfter;
     this.behave();
   }
 
@@ -229,7 +259,7 @@ export class CollectorStage {
     this.items.splice(this.items.indexOf(item), 1);
   }
 
-  /** One run; waits take no time and are told. */
+  /** One run, so long after the one before that it reads all; waits take no time and are told. */
   async run(options: RunOptions = {}): Promise<RunOutcome & { readonly slept: readonly number[] }> {
     const archive = options.archive ?? this.archive;
     const [configured] = archive.settings.sources;
@@ -243,6 +273,7 @@ export class CollectorStage {
       if (outcome.errors[0]?.code !== 'busy' || attempt === BUSY_ATTEMPTS) break;
       await sleep(20);
     }
+    this.#time.hours += this.contract.readsAllAfter;
     return { ...outcome, slept: dependencies.slept };
   }
 
@@ -289,7 +320,8 @@ export class CollectorStage {
       [this.#source],
     );
     const byId = Map.groupBy(rows, (row) => row.id);
-    const there = new Set(this.items.map((item) => this.service.platformId(item)));
+    const items = this.items.map((item) => this.service.platformId(item));
+    const there = new Set([...items, ...(this.service.besides ?? [])]);
     for (const item of this.items) {
       const row = byId.get(this.service.platformId(item))?.[0];
       if (row === undefined) findings.lost.push(`${item.key} has no record`);

@@ -2,9 +2,9 @@
 // Shapes after https://docs.joinmastodon.org/entities/, with what the API promises and little else.
 
 import { createHash } from 'node:crypto';
-import type { ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { TestContext } from 'node:test';
-import { answering, sendJson } from './replay.ts';
+import { type Answered, answering, jsonAnswer, sendAnswer } from './replay.ts';
 
 export interface FakeAccount {
   readonly id: string;
@@ -22,6 +22,8 @@ export interface FakeStatus {
   more: Record<string, unknown>;
   readonly edits: { html: string; at: string }[];
   deleted?: boolean;
+  /** Shown to whoever asks for it, and left out of the account's list, whose pages are as long as if it stood there. */
+  unlisted?: boolean;
 }
 
 export class FakeMastodon {
@@ -45,12 +47,19 @@ export class FakeMastodon {
   /** Names of statuses are those of their own server: two servers show the same. */
   home = 'https://city.example';
 
+  /** A server's part without a server of its own: whoever serves that origin asks {@link answer}. */
+  static at(origin: string): FakeMastodon {
+    const fake = new FakeMastodon();
+    fake.origin = origin;
+    return fake;
+  }
+
   static async start(t: TestContext): Promise<FakeMastodon> {
     const fake = new FakeMastodon();
     const server = await answering(t, (request, response, url) => {
       fake.requests.push(`${url.pathname}${url.search}`);
       fake.authorizations.push(request.headers.authorization);
-      if (!fake.instead(url, response)) fake.#answer(url, response, request.headers.authorization);
+      if (!fake.instead(url, response)) sendAnswer(response, fake.answer(url, request.headers));
     });
     fake.origin = server.origin;
     return fake;
@@ -79,7 +88,7 @@ export class FakeMastodon {
 
   uri(status: FakeStatus): string {
     const home = status.by === this.city ? this.home : 'https://elsewhere.example';
-    return `${home}/statuses/${createHash('sha256').update(status.id).digest('hex').slice(0, 8)}`;
+    return `${home}/statuses/${createHash('sha256').update(`${this.home} ${status.id}`).digest('hex').slice(0, 8)}`;
   }
 
   account(account: FakeAccount): Record<string, unknown> {
@@ -140,35 +149,34 @@ export class FakeMastodon {
     return this.#replies(status).flatMap((one) => [one, ...this.#below(one, depth - 1)]);
   }
 
-  #answer(url: URL, response: ServerResponse, authorization: string | undefined): unknown {
-    const notFound = (): void => sendJson(response, { error: 'Record not found' }, 404);
+  answer(url: URL, { authorization }: IncomingHttpHeaders): Answered {
+    const notFound = (): Answered => jsonAnswer({ error: 'Record not found' }, 404);
     const [kind, id, what] = url.pathname.replace('/api/v1/', '').split('/');
     if (kind === 'accounts' && id === 'lookup') {
       const known = url.searchParams.get('acct')?.split('@')[0] === 'city' && !this.city.gone;
-      return known ? sendJson(response, this.account(this.city)) : notFound();
+      return known ? jsonAnswer(this.account(this.city)) : notFound();
     }
     if (kind === 'accounts') {
       const account = [this.city, this.ann].find((one) => one.id === id);
       if (account === undefined || account.gone) return notFound();
-      return what === 'statuses' ? this.#list(url, response) : sendJson(response, this.account(account));
+      return what === 'statuses' ? this.#list(url) : jsonAnswer(this.account(account));
     }
     if (this.wantsToken && authorization === undefined)
-      return sendJson(response, { error: 'This method requires an authenticated user' }, 401);
+      return jsonAnswer({ error: 'This method requires an authenticated user' }, 401);
     const status = this.statuses.find((one) => one.id === id && !one.deleted && !one.by.gone);
     if (status === undefined) return notFound();
-    if (what === undefined) return sendJson(response, this.view(status));
+    if (what === undefined) return jsonAnswer(this.view(status));
     if (what === 'context') {
       const ancestors: FakeStatus[] = [];
       for (let up = status.parent; up !== undefined; up = up.parent) if (!up.deleted) ancestors.unshift(up);
       const views = (all: FakeStatus[]) => all.map((one) => this.view(one));
-      return sendJson(response, {
+      return jsonAnswer({
         ancestors: views(ancestors),
         descendants: views(this.#below(status, this.depth)),
       });
     }
     if (what !== 'history' || !this.hasHistory) return notFound();
-    return sendJson(
-      response,
+    return jsonAnswer(
       status.edits.map(({ html, at }) => ({
         content: html,
         spoiler_text: '',
@@ -181,15 +189,14 @@ export class FakeMastodon {
     );
   }
 
-  #list(url: URL, response: ServerResponse): void {
+  #list(url: URL): Answered {
     const before = this.pages ? url.searchParams.get('max_id') : null;
     const own = this.statuses.filter((one) => one.by === this.city && !one.deleted).reverse();
     const left = own.filter((one) => before === null || Number(one.id) < Number(before));
     const page = left.slice(0, Math.min(this.pageSize, Number(url.searchParams.get('limit') ?? 20)));
     const next = `<${this.origin}${url.pathname}?limit=40&max_id=${page.at(-1)?.id}>; rel="next", <${this.origin}/x?min_id=1>; rel="prev"`;
-    sendJson(
-      response,
-      page.map((one) => this.view(one)),
+    return jsonAnswer(
+      page.filter((one) => !one.unlisted).map((one) => this.view(one)),
       200,
       this.hasLinks && left.length > page.length ? { link: next } : {},
     );

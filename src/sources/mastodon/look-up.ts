@@ -16,6 +16,8 @@ export interface LookUpContext {
   readonly edits: Reading['edits'];
   /** A status that this run saw listed, by the server's id and its address; null when it saw none. */
   readonly control: { readonly id: string; readonly uri: string } | null;
+  /** Whether this run read threads: a server that shows them to strangers shows single statuses too, unless something has gone wrong. */
+  readonly showsThreads: boolean;
 }
 
 /** Whether the server answers for a status that it lists: then its refusals are about the item. */
@@ -90,7 +92,7 @@ async function lookUp(asking: Asking, identity: Identity, place: Place | null): 
   if (answer.status === 401 || answer.status === 403) {
     if (control === 'answers') return { identity, state: 'access-lost', exchange, body };
     throw new CollectError(
-      control === 'refuses' && api.token === null ? 'standing-gap' : 'access-lost',
+      control === 'refuses' && api.token === null && !asking.showsThreads ? 'standing-gap' : 'access-lost',
       `${api.service} answers ${answer.status} when it is asked for a single status, so it cannot be told what became of those that are no longer listed`,
       api.service,
       { hint: 'Put an access token into the settings, or renew it.' },

@@ -10,6 +10,7 @@ export const feed: CollectorContract = {
   pageSize: null,
   threadDepth: null,
   tellsDeletions: false,
+  readsAllAfter: 0,
   settings: (origin) => ({ platform: 'feed', url: `${origin}/news.rss` }),
   open: (_, items) => ({
     platformId: (item) => item.key,
