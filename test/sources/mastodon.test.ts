@@ -373,6 +373,11 @@ test('deleted, access lost and account gone are told by the server about that ve
     return true;
   };
   assert.deepEqual(await states(gone, kept), ['unknown', 'unknown']);
+  fake.instead = (_, response) => {
+    sendJson(response, { ...fake.view(kept), id: gone.id });
+    return true;
+  };
+  assert.deepEqual(await states(kept), ['unknown']);
 });
 
 test('a server that shows threads only to a token says so as a standing gap, and what is unlisted there is never a deletion', async (t) => {

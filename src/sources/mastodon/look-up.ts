@@ -83,8 +83,9 @@ async function lookUp(asking: Asking, identity: Identity, place: Place | null): 
   if (answer.document !== null) {
     const reading = { exchange, service: api.service, domain, known: new Map(), edits };
     const read = readStatus(answer.document, reading);
-    const uri = 'closed' in read ? read.closed.uri : 'status' in read ? read.status.uri : null;
-    if (uri !== identity.platformId)
+    const shown = 'closed' in read ? read.closed : 'status' in read ? read.status : null;
+    // By its id the item is asked for next time: a wrong one would have it taken for deleted.
+    if (shown?.uri !== identity.platformId || shown.id !== place.id)
       throw new UnreadableAnswerError(answer, `${exchange.url} gives another status than the one asked for`);
     return { identity, state: 'present', sighting: 'sighting' in read ? read.sighting : null };
   }
