@@ -3,7 +3,16 @@
 // Installs what they need where it can (packages into test/servers, Debian's packages as root), and says plainly what a machine cannot run.
 
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  globSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -51,6 +60,19 @@ function safeResolve(require: NodeJS.Require, name: string): string[] {
   }
 }
 
+/** The build splits the path of the headers at a space: it is given one that has none. */
+function compiles(headers: string | null): boolean {
+  if (headers === null) return succeeds('npm', ['rebuild', 'better-sqlite3'], SERVERS);
+  const folder = mkdtempSync(join(tmpdir(), 'muniment-headers-'));
+  const link = join(folder, 'node');
+  try {
+    symlinkSync(headers, link);
+    return succeeds('npm', ['rebuild', 'better-sqlite3', `--nodedir=${link}`], SERVERS);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 function prepareAtproto(): string | null {
   if (!existsSync(join(SERVERS, 'node_modules', '@atproto', 'dev-env'))) {
     say('Installing the AT Protocol servers into test/servers …');
@@ -60,10 +82,8 @@ function prepareAtproto(): string | null {
   if (
     !existsSync(join(SERVERS, 'node_modules', 'better-sqlite3', 'build', 'Release', 'better_sqlite3.node'))
   ) {
-    const headers = headersFolder();
     say('Compiling better-sqlite3 for them …');
-    const build = ['rebuild', 'better-sqlite3', ...(headers === null ? [] : [`--nodedir=${headers}`])];
-    if (!succeeds('npm', build, SERVERS)) return 'better-sqlite3 could not be compiled';
+    if (!compiles(headersFolder())) return 'better-sqlite3 could not be compiled';
   }
   if (!isOnPath('redis-server')) {
     const isRoot = process.getuid?.() === 0;
