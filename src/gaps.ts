@@ -11,24 +11,12 @@ import { sha256Hex } from './core/digest.ts';
 import { InputError, VerificationError } from './core/errors.ts';
 import { makeNamedFolder } from './core/folder.ts';
 import { MANUAL_SOURCE } from './core/settings.ts';
+import type { PrintedGaps } from './export/gap-report.ts';
 import { openNote, parseVerifierKey, signNote } from './ledger/note.ts';
 
-export interface GapReport {
+export interface GapReport extends Omit<PrintedGaps, 'sources'> {
   readonly v: 'muniment/v1/gaps';
-  readonly archive: string;
-  readonly origin: string;
-  readonly timezone: string;
-  /** Civil dates, both included. */
-  readonly from: string;
-  readonly to: string;
-  /** RFC 3339 UTC: when it was made. */
-  readonly at: string;
-  /** Ledger head that it reads as of; root in base64. */
-  readonly size: number;
-  readonly root: string;
   readonly sources: readonly SourceGaps[];
-  /** Run reports that could not be read: what they would say is left out. */
-  readonly unreadable: readonly { source: string; run: string; detail: string }[];
 }
 
 /** Days told of, unless asked otherwise. */

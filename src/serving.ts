@@ -8,6 +8,7 @@ import { InputError, MunimentError, ServiceError } from './core/errors.ts';
 import type { SourceSettings } from './core/settings.ts';
 import { renewDaily } from './locks.ts';
 import { collect, requireStore } from './operations.ts';
+import { archiveStatus } from './status.ts';
 import { StoreClaimError } from './store/proof.ts';
 
 /** What was done until the signal came. */
@@ -102,6 +103,7 @@ export async function serve(
     for (const task of tasks) await task.destroy();
     await renewal;
   }
+  // Runs under way may fail yet.
   await jobs[Symbol.asyncDispose]();
   if (failures.length > 0) throw failures[0];
   return { sources: scheduled.length, runs };
@@ -118,16 +120,16 @@ function minuteOf(date: Date): string {
 
 /** What schedules asked for while nobody served: one run for each source makes up for all of it. */
 async function missedTicks<T extends SourceSettings & { readonly schedule: string }>(
-  { database, settings, clock }: Archive,
+  archive: Archive,
   scheduled: readonly T[],
 ): Promise<{ source: T; tick: string }[]> {
+  const { settings, clock } = archive;
   const { timezone } = settings.archive;
-  const { lastRuns } = await import('./capture/run-reports.ts');
-  const ended = await lastRuns(database.db);
+  const { sources } = await archiveStatus(archive);
   const now = instantText(clock.now());
   return scheduled.flatMap((source) => {
-    const last = ended.get(source.id);
-    const tick = last === undefined ? null : lastTick({ schedule: source.schedule, timezone }, last, now);
+    const last = sources.find((one) => one.source === source.id)?.lastRun ?? null;
+    const tick = last === null ? null : lastTick({ schedule: source.schedule, timezone }, last, now);
     return tick === null ? [] : [{ source, tick }];
   });
 }

@@ -30,9 +30,7 @@ export interface CollectJob {
   readonly tick: string;
 }
 
-/**
- * Namespace of the ids of jobs (RFC 9562, section 5.5): a UUID of our own.
- */
+/** Namespace of the ids of jobs (RFC 9562, section 5.5): a UUID of our own. */
 const NAMESPACE = Buffer.from('7f1c0c5e6b0d4f0e9a53d1f7b8a2c9e4', 'hex');
 
 /** @returns UUIDv5 of source and tick: whoever sees the tick names the same job */

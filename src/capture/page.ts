@@ -1,5 +1,6 @@
 // What happens to the items of a page: new and changed ones are stored, then entered, one transaction for the page; unchanged ones are
-// only noted as seen. While one page is entered the next one is stored: nothing is ever entered before its payloads are durable.
+// only noted as seen. While one page is entered the next ones are stored: nothing is ever entered before its payloads are durable, or before
+// the page that came before it.
 
 import { isDeepStrictEqual } from 'node:util';
 import { sql } from 'kysely';

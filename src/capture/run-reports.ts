@@ -4,12 +4,11 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { sql } from 'kysely';
-import { payloadCommitment } from '../core/digest.ts';
 import { VerificationError } from '../core/errors.ts';
 import type { Database } from '../db/database.ts';
-import { storedVersions } from '../db/payload-versions.ts';
 import { type RunReportHead, runReportHead } from '../ledger/documents.ts';
 import { decodeEntry } from '../ledger/entry.ts';
+import { openPayload, requireCommitted } from '../ledger/payload.ts';
 import type { ObjectSource } from '../ledger/reader.ts';
 
 /** Runs read from the database at a time. */
@@ -50,20 +49,6 @@ export async function* endedRuns(db: Database, source: string, size: number): As
   }
 }
 
-/** @returns when the last run of each source ended (RFC 3339 UTC), by the source's name */
-export async function lastRuns(db: Database): Promise<Map<string, string>> {
-  const rows = await db
-    .selectFrom('capture_runs as r')
-    .innerJoin('sources as s', 's.id', 'r.source_id')
-    .innerJoin('ledger_entries as e', 'e.seq', 'r.seq')
-    .select(['s.name', 'e.entry'])
-    .distinctOn('s.name')
-    .orderBy('s.name')
-    .orderBy('r.seq', 'desc')
-    .execute();
-  return new Map(rows.map(({ name, entry }) => [name, decodeEntry(entry).entry.at]));
-}
-
 export interface RunReport {
   readonly head: RunReportHead;
   /** Answers, or parts of one, that could not be read as an item and lie in quarantine. */
@@ -75,18 +60,7 @@ export interface RunReport {
  * @throws VerificationError when it was destroyed, or its bytes are not those committed to; whatever the store throws
  */
 export async function readRunReport(db: Database, store: ObjectSource, report: string): Promise<RunReport> {
-  const row = await db
-    .selectFrom('payloads')
-    .select('salt')
-    .where('commitment', '=', report)
-    .executeTakeFirst();
-  const salt = row?.salt ?? null;
-  if (salt === null)
-    throw new VerificationError(`the run report ${report} is not there to be read: it has no salt`, {
-      hint: 'Run `muniment verify`.',
-    });
-  const versions = await storedVersions(db, store.identity, [report]);
-  const { body } = await store.get(report, versions.get(report) ?? null);
+  const { salt, body } = await openPayload(db, store, report);
   const digest = createHash('sha256');
   let head = '';
   let isFirst = true;
@@ -97,10 +71,7 @@ export async function readRunReport(db: Database, store: ObjectSource, report: s
     isFirst = false;
   }
   // Nothing of it is used before it is known to be what the entry commits to.
-  if (payloadCommitment(salt, digest.digest()) !== report)
-    throw new VerificationError(`the bytes of the run report ${report} are not those it commits to`, {
-      hint: 'Run it again, in case they were damaged on the way here; then `muniment verify`.',
-    });
+  requireCommitted(report, salt, digest.digest());
   return { head: runReportHead.parse(JSON.parse(head)), rejected };
 }
 

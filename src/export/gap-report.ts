@@ -12,9 +12,12 @@ export interface PrintedGaps {
   readonly archive: string;
   readonly origin: string;
   readonly timezone: string;
+  /** Both included. */
   readonly from: string;
   readonly to: string;
+  /** When it was made. */
   readonly at: string;
+  /** Ledger head that it reads as of; root in base64. */
   readonly size: number;
   readonly root: string;
   readonly sources: readonly {
@@ -26,6 +29,7 @@ export interface PrintedGaps {
     readonly ranges: readonly PrintedRange[];
     readonly unwatched: readonly { from: string | null; to: string | null; missedRuns: number }[];
   }[];
+  /** Run reports that could not be read: what they would say is left out. */
   readonly unreadable: readonly { source: string; run: string; detail: string }[];
 }
 

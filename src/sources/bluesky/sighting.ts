@@ -124,7 +124,6 @@ export function readRepost(part: JsonPart, exchange: Exchange, account: string):
   return { sighting, post };
 }
 
-/** An unreadable part as quarantine keeps it. */
 /** @returns the text itself when it names a moment (RFC 3339), else null: a user's client may write anything here */
 function momentOrNull(text: string): string | null {
   try {
