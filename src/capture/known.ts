@@ -132,25 +132,23 @@ export async function lastDocument(db: Database, source: string, record: string)
   return rows[0]?.document ?? null;
 }
 
-/** The latest snapshot of each record as a document commitment; used to read which media are stored already. */
+/** @returns the media of a record that are stored, by SHA-256 in hex, each with the version that first stored it, however many came between */
 export async function storedMedia(
   db: Database,
   record: string,
-): Promise<Map<string, { commitment: string; length: number; contentType: string }>> {
+): Promise<Map<string, { commitment: string; since: number }>> {
   const rows = await db
-    .selectFrom('payloads')
-    .select(['commitment', 'sha256', 'length', 'content_type'])
-    .where('record_id', '=', record)
-    .where('role', '=', 'media')
+    .selectFrom('payloads as p')
+    .innerJoin('snapshots as s', (join) =>
+      join.onRef('s.record_id', '=', 'p.record_id').onRef('s.seq', '=', 'p.seq'),
+    )
+    .select(['p.commitment', 'p.sha256', 's.version'])
+    .where('p.record_id', '=', record)
+    .where('p.role', '=', 'media')
     .execute();
-  const bySha = new Map<string, { commitment: string; length: number; contentType: string }>();
-  for (const row of rows) {
-    if (row.sha256 !== null)
-      bySha.set(row.sha256, {
-        commitment: row.commitment,
-        length: row.length,
-        contentType: row.content_type,
-      });
-  }
-  return bySha;
+  return new Map(
+    rows.flatMap(({ commitment, sha256, version }) =>
+      sha256 === null ? [] : [[sha256, { commitment, since: version }] as const],
+    ),
+  );
 }

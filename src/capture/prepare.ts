@@ -111,7 +111,7 @@ async function prepareMedia(
 ): Promise<MediaEntry[]> {
   if (references.length === 0) return [];
   const earlier = item === undefined ? [] : (await readSnapshotDocument(context, item.document)).media;
-  const stored = item === undefined ? new Map() : await storedMedia(context.database.db, record);
+  const stored = item === undefined ? null : await storedMedia(context.database.db, record);
   const entries: MediaEntry[] = [];
   for (const reference of references) {
     const base = {
@@ -133,17 +133,14 @@ async function prepareMedia(
       const contentType = /^[\w.+-]+\/[\w.+-]+$/.test(fetched.mediaType)
         ? fetched.mediaType
         : 'application/octet-stream';
+      const fresh = [...payloads.values()].find((p) => p.sha256 === fetched.sha256);
       const twin =
-        stored.get(fetched.sha256) ?? [...payloads.values()].find((p) => p.sha256 === fetched.sha256);
-      const since =
-        twin === undefined || payloads.has(twin.commitment)
-          ? version
-          : (earlier.find((m) => m.commitment === twin.commitment)?.since ?? null);
-      if (twin !== undefined && since !== null) {
+        fresh === undefined ? stored?.get(fetched.sha256) : { commitment: fresh.commitment, since: version };
+      if (twin !== undefined) {
         entries.push({
           ...base,
           mediaType: contentType,
-          since,
+          since: twin.since,
           commitment: twin.commitment,
           sha256: fetched.sha256,
           length: fetched.length,
