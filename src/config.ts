@@ -8,7 +8,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { InputError } from './core/errors.ts';
 import { Secret } from './core/secret.ts';
-import type { ArchiveSettings, SourceSettings, StoreSettings } from './core/settings.ts';
+import type { ArchiveSettings, MetaSettings, SourceSettings, StoreSettings } from './core/settings.ts';
 import { parseYaml, readYamlFile } from './core/yaml-file.ts';
 
 /** What the environment says, read once at start. */
@@ -132,6 +132,25 @@ const common = {
     .default(null),
 };
 
+const READABLE = 'must be https where a token is sent, for anyone on the way could read it';
+
+/** A platform of Meta, which shows nothing without a token. */
+function metaSource<const Platform extends MetaSettings['platform']>(
+  platform: Platform,
+  service: string,
+  [account, accountFault]: readonly [RegExp, string],
+) {
+  return z
+    .strictObject({
+      ...common,
+      platform: z.literal(platform),
+      account: z.string().regex(account, accountFault),
+      service: origin.default(service),
+      token: z.string(),
+    })
+    .refine((one) => !isReadableOnTheWay(one.service), { path: ['service'], message: READABLE });
+}
+
 const source = z.discriminatedUnion('platform', [
   z.strictObject({
     ...common,
@@ -166,8 +185,12 @@ const source = z.discriminatedUnion('platform', [
     })
     .refine(({ service, token }) => token === null || service === null || !isReadableOnTheWay(service), {
       path: ['service'],
-      message: 'must be https where a token is sent, for anyone on the way could read it',
+      message: READABLE,
     }),
+  metaSource('facebook', 'https://graph.facebook.com', [
+    /^([A-Za-z0-9.]{1,100})$/,
+    'must be the id of a Page, or the name in its address, such as cityofexample',
+  ]),
 ]);
 
 /** @returns whether an origin is reached over plain http, and not on this machine */
@@ -381,19 +404,21 @@ function resolved(
   const store = located(value.store, root);
   const databaseUrl = written === null ? null : resolveSecret(written, root, environment, where);
   const sources = value.sources.map((one, index): SourceSettings => {
-    if (one.platform !== 'mastodon') return one;
+    if (one.platform === 'bluesky' || one.platform === 'feed') return one;
+    const token = (text: string): Secret =>
+      secretOf(text, `${shownAs}: sources[${index}].token`, root, environment);
+    if (one.platform !== 'mastodon') return { ...one, token: token(one.token) };
     return {
       ...one,
       service: one.service ?? `https://${hostOf(one.account)}`,
-      token: secretOf(one.token, `${shownAs}: sources[${index}].token`, root, environment),
+      token: one.token === null ? null : token(one.token),
     };
   });
   return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources });
 }
 
 /** A secret is looked for when it is needed: most commands need none. @throws InputError unless the text is a reference and nothing else */
-function secretOf(text: string | null, where: string, root: string, environment: Environment): Secret | null {
-  if (text === null) return null;
+function secretOf(text: string, where: string, root: string, environment: Environment): Secret {
   if (WHOLE_REFERENCE.test(text))
     return new Secret(text, () => resolveSecret(text, root, environment, where));
   throw noReference(where);

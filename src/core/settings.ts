@@ -77,7 +77,18 @@ export interface MastodonSettings extends CommonSourceSettings {
   readonly token: Secret | null;
 }
 
-export type SourceSettings = BlueskySettings | FeedSettings | MastodonSettings;
+/** The platforms of Meta, each through its Graph API. */
+export interface MetaSettings extends CommonSourceSettings {
+  readonly platform: 'facebook';
+  /** The account's id, or its name where the platform takes one. */
+  readonly account: string;
+  /** The origin of the API. */
+  readonly service: string;
+  /** The account's own access token: these platforms show nothing without one. */
+  readonly token: Secret;
+}
+
+export type SourceSettings = BlueskySettings | FeedSettings | MastodonSettings | MetaSettings;
 
 /** What people capture by hand stands under a source of its own; no configured one can have this id. */
 export interface ManualSettings extends CommonSourceSettings {

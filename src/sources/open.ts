@@ -6,6 +6,8 @@ import type { Collector } from './collector.ts';
 import { openFeedCollector } from './feed.ts';
 import type { HttpDependencies } from './http.ts';
 import { openMastodonCollector } from './mastodon.ts';
+import { FACEBOOK } from './meta/facebook.ts';
+import { openMetaCollector } from './meta.ts';
 
 export function openCollector(settings: SourceSettings, dependencies: HttpDependencies): Collector {
   switch (settings.platform) {
@@ -15,5 +17,7 @@ export function openCollector(settings: SourceSettings, dependencies: HttpDepend
       return openFeedCollector(settings, dependencies);
     case 'mastodon':
       return openMastodonCollector(settings, dependencies);
+    case 'facebook':
+      return openMetaCollector(FACEBOOK, settings, dependencies);
   }
 }

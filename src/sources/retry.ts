@@ -66,7 +66,7 @@ function first(headers: Headers, names: readonly string[]): string | undefined {
 
 /**
  * How long the server asks us to stay away: `Retry-After` (RFC 9110 section 10.2.3: seconds or an HTTP date), or the reset of
- * an exhausted rate limit (seconds, epoch seconds or an ISO date, by platform).
+ * an exhausted rate limit (seconds, epoch seconds or an ISO date, by platform), or what keeps a limit that is told in percent from being reached.
  * @param here epoch milliseconds by this machine's clock, for answers that are not dated
  * @returns milliseconds, or null when the server does not say
  */
@@ -79,9 +79,34 @@ export function waitAskedFor(status: number, headers: Headers, here: number): nu
   }
   const remaining = first(headers, REMAINING);
   const reset = first(headers, RESET);
-  if (reset === undefined) return null;
+  if (reset === undefined) return waitForUsage(headers);
   if (status !== 429 && remaining?.trim() !== '0') return null;
   return millisecondsUntil(reset, now);
+}
+
+/** Headers in which Meta tells, in percent, how much of a limit is used up (Graph API, rate limits). They come with every answer. */
+const USAGE = ['x-app-usage', 'x-page-usage', 'x-business-use-case-usage'];
+/** From this share on calls are spaced out, the more the nearer the limit is: its window is an hour that slides. */
+const USAGE_FROM = 75;
+const USAGE_LIMIT = 100;
+const LONGEST_SPACING = 5 * 60_000;
+const MINUTE = 60_000;
+
+/** @returns milliseconds to stay away so that the limit is never reached, or null where it is far */
+function waitForUsage(headers: Headers): number | null {
+  let used = 0;
+  let minutes = 0;
+  for (const name of USAGE) {
+    const text = headers[name] ?? '';
+    for (const [, share] of text.matchAll(/"(?:call_count|total_cputime|total_time)"\s*:\s*(\d{1,4})\b/g))
+      used = Math.max(used, Number(share));
+    for (const [, wait] of text.matchAll(/"estimated_time_to_regain_access"\s*:\s*(\d{1,6})\b/g))
+      minutes = Math.max(minutes, Number(wait));
+  }
+  if (minutes > 0) return minutes * MINUTE;
+  if (used < USAGE_FROM) return null;
+  const share = Math.min(1, (used - USAGE_FROM) / (USAGE_LIMIT - USAGE_FROM));
+  return Math.max(1000, Math.round(share * LONGEST_SPACING));
 }
 
 const FIRST_BACKOFF = 500;

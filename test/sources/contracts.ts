@@ -3,11 +3,13 @@
 import type { SourceSettings } from '../../src/core/settings.ts';
 import type { CollectorContract } from '../support/collector-stage.ts';
 import { bluesky } from './contracts/bluesky.ts';
+import { facebook } from './contracts/facebook.ts';
 import { feed } from './contracts/feed.ts';
 import { mastodon } from './contracts/mastodon.ts';
 
 export const CONTRACTS: Readonly<Record<SourceSettings['platform'], CollectorContract>> = {
   bluesky,
+  facebook,
   feed,
   mastodon,
 };

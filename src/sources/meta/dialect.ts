@@ -1,0 +1,168 @@
+// What one platform of Meta adds to what they have in common: which lists there are, which fields are asked for, and how an item is read.
+
+import type { Identity } from '../../core/vocabulary.ts';
+import { sliceOf } from '../answer.ts';
+import type { Exchange, Item, MediaReference, Rejected, Sighting } from '../collector.ts';
+import type { JsonPart } from '../slice.ts';
+
+/** Kinds of node that the platform is asked for in different words. */
+export type Sort = 'post' | 'story' | 'reply';
+
+export interface Profile {
+  readonly id: string;
+  /** For people: the account's name. */
+  readonly name: string;
+  /** What the platform counts, by the names that run reports give it. */
+  readonly counts: Readonly<Record<string, number>>;
+  readonly sighting: Sighting;
+}
+
+/** What is remembered of an item until its replies have been read. */
+export interface Listed {
+  readonly id: string;
+  /** As the platform counts them, at any depth; 1 where it only tells that there are some. */
+  readonly replies: number;
+  /** Changes when something may have happened below it. */
+  readonly mark: string;
+  readonly createdAt: string | null;
+  /** Where its replies are listed; null where they need not be asked for. */
+  readonly thread: string | null;
+}
+
+export type Read = { readonly sighting: Sighting; readonly listed: Listed } | { readonly rejected: Rejected };
+
+/** Where an item stands. */
+export interface Place {
+  readonly exchange: Exchange;
+  /** The account's id. */
+  readonly account: string;
+  /** The post that a reply was found under; null where that is not known from where it was found. */
+  readonly post: string | null;
+}
+
+export interface List {
+  readonly edge: string;
+  readonly sort: Sort;
+}
+
+/** What was captured of an item, for a look-up of it. */
+export interface Captured {
+  readonly id: string;
+  /** The slice, as far as it could be read. */
+  readonly value: Readonly<Record<string, unknown>>;
+  /** The path, below the version, of the list that gave it. */
+  readonly path: string;
+}
+
+export interface Dialect {
+  readonly platform: string;
+  /** For people. */
+  readonly name: string;
+  readonly collectorVersion: string;
+  readonly comparisonRule: string;
+  readonly version: string;
+  readonly profileFields: string;
+  /** The account's own lists, newest first. */
+  readonly lists: readonly List[];
+  readonly fields: Readonly<Record<Sort, string>>;
+  /** The edge of a post with everything below it, and of a reply where the platform wants to be asked for each. */
+  readonly thread: { readonly edge: string; readonly parameters: Readonly<Record<string, string>> };
+  /** What the platform never tells, whoever asks: sentences. */
+  readonly gaps: readonly string[];
+  /** @returns null when it is no account */
+  readonly readProfile: (part: JsonPart, exchange: Exchange) => Profile | null;
+  /** Never throws for what the platform sent: what is unreadable is rejected with its bytes. */
+  readonly read: (sort: Sort, part: JsonPart, place: Place) => Read;
+  readonly sortOf: (captured: Captured, account: string) => Sort;
+  /** @returns the post that a reply stands under; null when that is not known */
+  readonly postOf: (captured: Captured, account: string) => string | null;
+  /** @returns whether what the platform shows of an item says that it is not public, though it is there */
+  readonly isHidden: (value: Readonly<Record<string, unknown>>) => boolean;
+  /** @returns whether an item's time has run out by itself, so that its absence is nobody's doing */
+  readonly isOver: (captured: Captured, now: Temporal.Instant) => boolean;
+}
+
+/** Ids are the platform's own in all of its API, so accounts, posts and replies have one namespace. */
+export function identityOf(platform: string, id: string): Identity {
+  return { platform, namespace: 'graph-id', platformId: id };
+}
+
+/**
+ * A tag for what the account or the platform has hidden from the public and still shows to the account. With blanks in it, it is nobody's
+ * hashtag.
+ */
+export const HIDDEN_TAG = 'hidden on the platform';
+
+/** @returns the parts of a sighting that are the same for every item; null when the bytes nest too deeply to be kept */
+export function sightingOf(
+  platform: string,
+  id: string,
+  part: JsonPart,
+  exchange: Exchange,
+  rest: Pick<Sighting, 'item' | 'comparison' | 'observations' | 'media'>,
+): Sighting | null {
+  const slice = sliceOf(part);
+  if (slice === null) return null;
+  const sliceType = 'application/json';
+  return {
+    identity: identityOf(platform, id),
+    slice,
+    sliceOffset: part.offset,
+    sliceType,
+    exchange,
+    ...rest,
+  };
+}
+
+/** @returns an item of which only what is given is known */
+export function itemWith(known: Pick<Item, 'kind' | 'url' | 'author' | 'text'> & Partial<Item>): Item {
+  return {
+    createdAt: null,
+    createdAtFrom: 'unknown',
+    title: null,
+    contentWarning: null,
+    languages: [],
+    tags: [],
+    links: [],
+    inReplyTo: null,
+    threadRoot: null,
+    quotes: null,
+    reposts: null,
+    ...known,
+  };
+}
+
+/**
+ * A medium under the platform's own id of it: its address is signed anew in every answer.
+ * @param id null where the platform names none; then the bytes are fetched for every version
+ */
+export function mediumOf(
+  role: MediaReference['role'],
+  url: string | null | undefined,
+  id: string | null,
+  alt: string | null = null,
+): MediaReference[] {
+  if (typeof url !== 'string' || !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) return [];
+  return [{ role, url, alt, mediaType: null, contentId: id }];
+}
+
+/** @returns where a link leads: past the platform's own redirection, and without the mark that it adds for each click */
+export function targetOf(address: string): string | null {
+  if (!URL.canParse(address)) return null;
+  let url = new URL(address);
+  if (/^lm?\.(facebook|instagram|threads)\.(com|net)$/.test(url.hostname)) {
+    const target = url.searchParams.get('u') ?? '';
+    if (!URL.canParse(target)) return null;
+    url = new URL(target);
+  }
+  if (!/^https?:$/.test(url.protocol)) return null;
+  // By text, for what remains must be as it was written.
+  url.search = url.search.replace(/(?<=[?&])fbclid=[^&]*(?:&|$)/, '').replace(/[?&]$/, '');
+  return url.href;
+}
+
+export function counted(counts: Readonly<Record<string, number | null | undefined>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(counts).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
+  );
+}
