@@ -134,6 +134,11 @@ const common = {
 
 const READABLE = 'must be https where a token is sent, for anyone on the way could read it';
 
+const OWN_ACCOUNT = [
+  /^(me|\d{1,30})$/,
+  'must be me, for the account of the token, or its id in digits',
+] as const;
+
 /** A platform of Meta, which shows nothing without a token. */
 function metaSource<const Platform extends MetaSettings['platform']>(
   platform: Platform,
@@ -187,6 +192,7 @@ const source = z.discriminatedUnion('platform', [
       path: ['service'],
       message: READABLE,
     }),
+  metaSource('threads', 'https://graph.threads.net', OWN_ACCOUNT),
   metaSource('facebook', 'https://graph.facebook.com', [
     /^([A-Za-z0-9.]{1,100})$/,
     'must be the id of a Page, or the name in its address, such as cityofexample',

@@ -10,7 +10,7 @@ import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Exchange, Problem } from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
 import { type Api, ask, isNotShown, isUnknownName, listOf, pagesOf, refused } from './meta/api.ts';
-import type { Dialect, List, Listed, Profile, Read } from './meta/dialect.ts';
+import type { Dialect, List, Listed, Place, Profile, Read } from './meta/dialect.ts';
 import { lookUpItems } from './meta/look-up.ts';
 import type { JsonPart } from './slice.ts';
 
@@ -160,13 +160,13 @@ export function openMetaCollector(
     parts: readonly JsonPart[],
     exchange: Exchange,
     sort: List['sort'],
-    post: string | null,
+    place: Pick<Place, 'list' | 'post'>,
   ): { event: CollectorEvent; listed: Listed[] } {
     const listed: Listed[] = [];
     const sightings = [];
     const unreadable = [];
     for (const part of parts) {
-      const read: Read = dialect.read(sort, part, { exchange, account: run.account, post });
+      const read: Read = dialect.read(sort, part, { exchange, account: run.account, ...place });
       if ('rejected' in read) unreadable.push(read.rejected);
       else if (!run.offered.has(read.listed.id)) {
         run.offered.add(read.listed.id);
@@ -192,14 +192,16 @@ export function openMetaCollector(
     const seen = new Set<string>();
     const missed = (upTo: number): boolean => (before ?? []).slice(0, upTo + 1).some((id) => !seen.has(id));
     try {
+      const path = `${run.account}/${edge}`;
       const parameters = { fields: dialect.fields[sort], limit: PAGE_SIZE };
       for await (const { answer, parts, isLast } of pagesOf(
         api,
-        `${run.account}/${edge}`,
+        path,
         parameters,
         signal,
+        dialect.goesOnWithoutNext,
       )) {
-        const { event, listed } = readParts(run, parts, answer.exchange, sort, null);
+        const { event, listed } = readParts(run, parts, answer.exchange, sort, { list: path, post: null });
         yield event;
         walk.listed.push(...listed);
         for (const { id } of listed) seen.add(id);
@@ -218,17 +220,15 @@ export function openMetaCollector(
 
   /** @throws CollectError when thread after thread fails, or the platform wants to be left alone */
   async function* readThread(run: Run, root: Listed, signal: AbortSignal): AsyncIterable<CollectorEvent> {
-    const { edge, parameters } = dialect.thread;
-    const asked = { ...parameters, fields: dialect.fields.reply, limit: PAGE_SIZE };
-    const waiting = [root];
+    const asked = { ...dialect.threadParameters, fields: dialect.fields.reply, limit: PAGE_SIZE };
+    const waiting = [root.thread];
     let shown = 0;
     try {
-      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-        const path = `${encodeURIComponent(next.id)}/${next === root ? edge : 'replies'}`;
-        for await (const { answer, parts } of pagesOf(api, path, asked, signal)) {
-          const { event, listed } = readParts(run, parts, answer.exchange, 'reply', root.thread);
+      for (let list = waiting.pop(); typeof list === 'string'; list = waiting.pop()) {
+        for await (const { answer, parts } of pagesOf(api, list, asked, signal, dialect.goesOnWithoutNext)) {
+          const { event, listed } = readParts(run, parts, answer.exchange, 'reply', { list, post: root.id });
           shown += listed.length;
-          waiting.push(...listed.filter(({ thread, replies }) => thread !== null && replies > 0));
+          waiting.push(...listed.filter(({ replies }) => replies > 0).map(({ thread }) => thread));
           yield event;
         }
       }
@@ -267,18 +267,17 @@ export function openMetaCollector(
   async function check(signal: AbortSignal): Promise<{ account: string; findings: string[] }> {
     const account = await findAccount(signal);
     const findings = [`${settings.account} is ${account.name} (${account.id}) on ${dialect.name}`];
-    let first: string | null = null;
-    for (const { edge } of dialect.lists) {
-      const parts = listOf(await ask(api, `${account.id}/${edge}`, { fields: 'id', limit: '1' }, signal));
+    for (const { edge, sort } of dialect.lists) {
+      const list = `${account.id}/${edge}`;
+      const answer = await ask(api, list, { fields: dialect.fields[sort], limit: '1' }, signal);
+      const [first] = listOf(answer);
       findings.push(`its ${edge.replaceAll('_', ' ')} can be read`);
-      const [shown] = parts.map(({ value }) => (value as { id?: unknown } | null)?.id);
-      if (first === null && typeof shown === 'string') first = shown;
-    }
-    if (first !== null) {
-      const { edge, parameters } = dialect.thread;
-      const path = `${encodeURIComponent(first)}/${edge}`;
-      listOf(await ask(api, path, { ...parameters, fields: 'id', limit: '1' }, signal));
-      findings.push('what is below its posts can be read');
+      const place = { exchange: answer.exchange, account: account.id, list, post: null };
+      const read = first === undefined ? null : dialect.read(sort, first, place);
+      if (read === null || 'rejected' in read || read.listed.thread === null) continue;
+      const asked = { ...dialect.threadParameters, fields: dialect.fields.reply, limit: '1' };
+      listOf(await ask(api, read.listed.thread, asked, signal));
+      findings.push(`what is below its ${edge.replaceAll('_', ' ')} can be read`);
     }
     return { account: settings.account, findings: [...findings, ...dialect.gaps] };
   }

@@ -7,6 +7,7 @@ import { openFeedCollector } from './feed.ts';
 import type { HttpDependencies } from './http.ts';
 import { openMastodonCollector } from './mastodon.ts';
 import { FACEBOOK } from './meta/facebook.ts';
+import { THREADS } from './meta/threads.ts';
 import { openMetaCollector } from './meta.ts';
 
 export function openCollector(settings: SourceSettings, dependencies: HttpDependencies): Collector {
@@ -19,5 +20,7 @@ export function openCollector(settings: SourceSettings, dependencies: HttpDepend
       return openMastodonCollector(settings, dependencies);
     case 'facebook':
       return openMetaCollector(FACEBOOK, settings, dependencies);
+    case 'threads':
+      return openMetaCollector(THREADS, settings, dependencies);
   }
 }

@@ -6,10 +6,12 @@ import { bluesky } from './contracts/bluesky.ts';
 import { facebook } from './contracts/facebook.ts';
 import { feed } from './contracts/feed.ts';
 import { mastodon } from './contracts/mastodon.ts';
+import { threads } from './contracts/threads.ts';
 
 export const CONTRACTS: Readonly<Record<SourceSettings['platform'], CollectorContract>> = {
   bluesky,
   facebook,
   feed,
   mastodon,
+  threads,
 };

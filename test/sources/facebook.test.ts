@@ -341,7 +341,7 @@ test('what Facebook never tells is said with every run, and when it names no aut
   const { findings } = await collector.check(never());
   assert.match(
     findings.join('\n'),
-    /City of Example \(1000\)[\s\S]*published posts can be read[\s\S]*below its posts/,
+    /City of Example \(1000\)[\s\S]*published posts can be read[\s\S]*below its published posts/,
   );
 });
 
@@ -363,4 +363,16 @@ test('a Page in the settings needs a token, by reference only, and an address th
   );
   assert.throws(() => settings(`token: 'file:t', service: 'http://graph.example'`), /https/);
   assert.throws(() => settings(`token: 'file:t'`, 'https://www.facebook.com/city'), /id of a Page/);
+});
+
+test('an id that would lead a request elsewhere is put aside, and never asked for', async (t) => {
+  const graph = await FakeGraph.start(t, FACEBOOK_STYLE);
+  for (const id of ['..', '1/2', '\ud800', 'a?b=c']) graph.add(id, 'post', { edge: 'published_posts' });
+  graph.instead = (url, response) => {
+    if (!url.pathname.endsWith('/published_posts')) return false;
+    sendJson(response, { data: graph.nodes.map((node) => FACEBOOK_STYLE.view(graph, node)) });
+    return true;
+  };
+  const run = await runOf(metaCollector(t, 'facebook', graph));
+  assert.deepEqual([run.rejected.length, run.sightings.length, graph.requests.length], [4, 0, 2]);
 });

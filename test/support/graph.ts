@@ -54,6 +54,8 @@ export class FakeGraph {
   readonly nodes: FakeNode[] = [];
   pageSize = 100;
   city = CITY;
+  /** Whether a page tells the address of the one after it, and not its cursor alone. */
+  tellsNext = true;
   /** What the account says of itself. */
   about = 'Official.';
   /** Sent with every answer. */
@@ -148,7 +150,9 @@ export class FakeGraph {
     const cursors = { before: 'x', after: last === undefined ? 'x' : cursorOf(last) };
     return jsonAnswer({
       data: page.filter((one) => !one.unlisted).map((one) => only(this.style.view(this, one), fields)),
-      ...(page.length === 0 ? {} : { paging: { cursors, ...(left.length > page.length ? { next } : {}) } }),
+      ...(page.length === 0
+        ? {}
+        : { paging: { cursors, ...(left.length > page.length && this.tellsNext ? { next } : {}) } }),
     });
   }
 }
@@ -207,4 +211,44 @@ export const FACEBOOK_STYLE: GraphStyle = {
     return { ...common, like_count: 1, comment_count: 0, ...parent, ...node.more };
   },
   below: (graph, node) => graph.allBelow(node),
+};
+
+/** Threads. A conversation has every depth, and comes with cursors alone. */
+export const THREADS_STYLE: GraphStyle = {
+  version: 'v1.0',
+  threads: ['conversation', 'replies'],
+  profile: (graph) => ({
+    id: graph.city.id,
+    username: 'city',
+    name: graph.city.name,
+    threads_biography: graph.about,
+    threads_profile_picture_url: graph.signed('avatar.jpg'),
+  }),
+  view(graph, node) {
+    const below = graph.nodes.some((one) => one.parent === node && !graph.isGone(one));
+    const common = {
+      id: node.id,
+      media_product_type: 'THREADS',
+      media_type: 'TEXT_POST',
+      text: node.text,
+      username: node.by === graph.city ? 'city' : node.by.name.toLowerCase(),
+      permalink: `https://www.threads.com/@x/post/${node.id}`,
+      timestamp: node.createdAt,
+      has_replies: below,
+      is_reply: node.parent !== undefined || node.edge === 'replies',
+    };
+    if (node.parent === undefined) return { ...common, ...node.more };
+    let root = node.parent;
+    while (root.parent !== undefined) root = root.parent;
+    return {
+      ...common,
+      root_post: { id: root.id },
+      replied_to: { id: node.parent.id },
+      is_reply_owned_by_me: node.by === graph.city,
+      hide_status: 'NOT_HUSHED',
+      ...node.more,
+    };
+  },
+  below: (graph, node, edge) =>
+    edge === 'replies' ? graph.nodes.filter((one) => one.parent === node) : graph.allBelow(node),
 };

@@ -166,6 +166,7 @@ export interface ListPage {
 
 /**
  * Reads a list page by page. The address of the next page is never followed: only the cursor that it stands for is taken from the answer.
+ * @param goesOnWithoutNext whether a cursor alone offers a next page, which may be an empty one
  * @throws CollectError `repeated-cursor` when the list goes in circles, and whatever makes a page unreadable
  */
 export async function* pagesOf(
@@ -173,6 +174,7 @@ export async function* pagesOf(
   path: string,
   parameters: Readonly<Record<string, string>>,
   signal: AbortSignal,
+  goesOnWithoutNext: boolean,
 ): AsyncIterable<ListPage> {
   const cursors = new Set<string>();
   const seen = new Set<string>();
@@ -181,7 +183,7 @@ export async function* pagesOf(
     signal.throwIfAborted();
     const answer = await ask(api, path, after === null ? parameters : { ...parameters, after }, signal);
     const parts = listOf(answer);
-    const next = cursorOf(answer);
+    const next = cursorOf(answer, goesOnWithoutNext && parts.length > 0);
     yield { answer, parts, isLast: next === null };
     if (next === null) return;
     const ids = parts.map(({ value }) => (value as { id?: unknown } | null)?.id).map(String);
@@ -205,12 +207,12 @@ export function listOf(answer: ApiAnswer): JsonPart[] {
 }
 
 /** @returns the cursor of the page after this one; null where the platform offers none */
-function cursorOf(answer: ApiAnswer): string | null {
+function cursorOf(answer: ApiAnswer, isCursorEnough: boolean): string | null {
   const paging = answer.document?.member('paging');
-  const next = paging?.member('next')?.value;
-  if (next === undefined || next === null) return null;
+  const next = paging?.member('next')?.value ?? null;
   const after = paging?.member('cursors')?.member('after')?.value;
-  if (typeof after === 'string' && after !== '') return after;
+  if (typeof after === 'string' && after !== '' && (next !== null || isCursorEnough)) return after;
+  if (next === null) return null;
   const stated =
     typeof next === 'string' && URL.canParse(next) ? new URL(next).searchParams.get('after') : null;
   if (stated) return stated;

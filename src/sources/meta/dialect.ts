@@ -1,9 +1,13 @@
 // What one platform of Meta adds to what they have in common: which lists there are, which fields are asked for, and how an item is read.
 
+import { z } from 'zod';
 import type { Identity } from '../../core/vocabulary.ts';
 import { sliceOf } from '../answer.ts';
 import type { Exchange, Item, MediaReference, Rejected, Sighting } from '../collector.ts';
 import type { JsonPart } from '../slice.ts';
+
+/** An id, as it may stand in the path of a request: what else a hostile answer calls one leads nowhere. */
+export const graphId = z.string().regex(/^[A-Za-z0-9_-]{1,200}$/);
 
 /** Kinds of node that the platform is asked for in different words. */
 export type Sort = 'post' | 'story' | 'reply';
@@ -25,7 +29,7 @@ export interface Listed {
   /** Changes when something may have happened below it. */
   readonly mark: string;
   readonly createdAt: string | null;
-  /** Where its replies are listed; null where they need not be asked for. */
+  /** The path of the list of what is below it; null where that need not be asked for. */
   readonly thread: string | null;
 }
 
@@ -38,11 +42,18 @@ export interface Place {
   readonly account: string;
   /** The post that a reply was found under; null where that is not known from where it was found. */
   readonly post: string | null;
+  /** The path of the list that it was found in; null where it was asked for by itself. */
+  readonly list: string | null;
 }
 
 export interface List {
   readonly edge: string;
   readonly sort: Sort;
+}
+
+export interface Home {
+  readonly list: string;
+  readonly post: string | null;
 }
 
 /** What was captured of an item, for a look-up of it. */
@@ -65,8 +76,10 @@ export interface Dialect {
   /** The account's own lists, newest first. */
   readonly lists: readonly List[];
   readonly fields: Readonly<Record<Sort, string>>;
-  /** The edge of a post with everything below it, and of a reply where the platform wants to be asked for each. */
-  readonly thread: { readonly edge: string; readonly parameters: Readonly<Record<string, string>> };
+  /** What the lists of replies are asked for. */
+  readonly threadParameters: Readonly<Record<string, string>>;
+  /** Whether a list may go on where no address of a next page is given, but a cursor. */
+  readonly goesOnWithoutNext: boolean;
   /** What the platform never tells, whoever asks: sentences. */
   readonly gaps: readonly string[];
   /** @returns null when it is no account */
@@ -74,8 +87,8 @@ export interface Dialect {
   /** Never throws for what the platform sent: what is unreadable is rejected with its bytes. */
   readonly read: (sort: Sort, part: JsonPart, place: Place) => Read;
   readonly sortOf: (captured: Captured, account: string) => Sort;
-  /** @returns the post that a reply stands under; null when that is not known */
-  readonly postOf: (captured: Captured, account: string) => string | null;
+  /** @returns the list that must answer before a reply that is not shown counts as deleted, and its post; null when it is not known */
+  readonly homeOf: (captured: Captured, account: string) => Home | null;
   /** @returns whether what the platform shows of an item says that it is not public, though it is there */
   readonly isHidden: (value: Readonly<Record<string, unknown>>) => boolean;
   /** @returns whether an item's time has run out by itself, so that its absence is nobody's doing */
@@ -144,6 +157,12 @@ export function mediumOf(
 ): MediaReference[] {
   if (typeof url !== 'string' || !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) return [];
   return [{ role, url, alt, mediaType: null, contentId: id }];
+}
+
+/** @returns the name of a medium whose id is not told: the end of its address stays the same when that is signed anew */
+export function nameOf(address: string | null | undefined): string | null {
+  if (typeof address !== 'string' || !URL.canParse(address)) return null;
+  return new URL(address).pathname.split('/').at(-1) || null;
 }
 
 /** @returns where a link leads: past the platform's own redirection, and without the mark that it adds for each click */

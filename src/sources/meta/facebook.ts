@@ -11,6 +11,7 @@ import {
   counted,
   type Dialect,
   HIDDEN_TAG,
+  graphId as id,
   itemWith,
   mediumOf,
   type Place,
@@ -25,7 +26,6 @@ const PLATFORM = 'facebook';
 const text = z.string().nullish().catch(null);
 const flag = z.boolean().nullish().catch(null);
 const count = z.int().nonnegative().nullish().catch(null);
-const id = z.string().min(1).max(200);
 const author = z.looseObject({ id: text, name: text }).nullish().catch(null);
 
 const media = z
@@ -123,10 +123,8 @@ export const FACEBOOK: Dialect = {
   lists: [{ edge: 'published_posts', sort: 'post' }],
   fields: { post: POST, story: POST, reply: COMMENT },
   // Without `stream` only what answers the post itself comes; live videos leave out more by default.
-  thread: {
-    edge: 'comments',
-    parameters: { filter: 'stream', order: 'chronological', live_filter: 'no_filter' },
-  },
+  threadParameters: { filter: 'stream', order: 'chronological', live_filter: 'no_filter' },
+  goesOnWithoutNext: false,
   gaps: [
     'Facebook does not tell who hid or deleted a comment, when or why, nor which accounts and words a Page has blocked; what came and went between two readings was never offered.',
     'Facebook does not tell what a post or comment said before it was edited: of several edits between two readings only the last is kept.',
@@ -135,15 +133,18 @@ export const FACEBOOK: Dialect = {
   readProfile,
   read: (sort, part, place) => (sort === 'reply' ? readComment(part, place) : readPost(part, place)),
   sortOf: ({ id: captured }, account) => (captured.startsWith(`${account}_`) ? 'post' : 'reply'),
-  postOf({ id: captured, path }, account) {
-    const [, post] = /^([^/]+)\/comments$/.exec(path) ?? [];
+  homeOf({ id: captured, path }, account) {
+    const [, found] = /^([^/]+)\/comments$/.exec(path) ?? [];
     const [first, second] = captured.split('_');
     // A comment's id begins with the post's own number.
-    return post ?? (second === undefined ? null : `${account}_${first}`);
+    const post = found ?? (second === undefined ? null : `${account}_${first}`);
+    return post === null ? null : { list: commentsOf(post), post };
   },
   isHidden: (value) => value.is_published === false,
   isOver: () => false,
 };
+
+const commentsOf = (post: string): string => `${encodeURIComponent(post)}/comments`;
 
 function readProfile(part: JsonPart, exchange: Exchange): Profile | null {
   const read = pageView.safeParse(part.value);
@@ -209,7 +210,10 @@ function readPost(part: JsonPart, { exchange, account }: Place): Read {
   // Where comments are not counted they are asked for all the same.
   const replies = post.comments?.summary.total_count ?? 1;
   const mark = post.updated_time ?? '';
-  return { sighting, listed: { id: post.id, replies, mark, createdAt: created, thread: post.id } };
+  return {
+    sighting,
+    listed: { id: post.id, replies, mark, createdAt: created, thread: commentsOf(post.id) },
+  };
 }
 
 function readComment(part: JsonPart, { exchange, post }: Place): Read {

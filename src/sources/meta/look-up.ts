@@ -7,7 +7,7 @@ import { CollectError } from '../collect-error.ts';
 import type { LastCaptured, LookUp } from '../collector.ts';
 import { readJsonDocument } from '../slice.ts';
 import { type Api, ask, isNotShown, listOf, refused } from './api.ts';
-import type { Captured, Dialect } from './dialect.ts';
+import type { Captured, Dialect, Home } from './dialect.ts';
 
 export interface LookUpContext {
   readonly api: Api;
@@ -50,11 +50,16 @@ async function lookUp(
     throw new CollectError('not-the-expected-format', `nothing tells where ${dialect.name} has it`, id);
   const captured = capturedOf(id, last);
   const sort = dialect.sortOf(captured, account);
-  const post = sort === 'reply' ? dialect.postOf(captured, account) : null;
+  const home = homeOf(dialect, captured, account);
   const answer = await ask(api, encodeURIComponent(id), { fields: dialect.fields[sort] }, signal);
   const { exchange, body } = answer;
   if (answer.document !== null) {
-    const read = dialect.read(sort, answer.document, { exchange, account, post });
+    const read = dialect.read(sort, answer.document, {
+      exchange,
+      account,
+      list: null,
+      post: home?.post ?? null,
+    });
     // By its id the item is asked for next time: a wrong one would have it taken for deleted.
     if ('rejected' in read || read.listed.id !== id)
       throw new UnreadableAnswerError(answer, `${exchange.url} gives another item than the one asked for`);
@@ -63,33 +68,32 @@ async function lookUp(
     return { identity, state: 'present', sighting: read.sighting };
   }
   if (!isNotShown(answer)) throw refused(answer);
-  const own = dialect.lists.find((list) => list.sort === sort) ?? dialect.lists[0];
-  const home = sort === 'reply' ? replyHome(dialect, post, id) : `${account}/${own?.edge}`;
-  const found = homes.get(home) ?? homeOf(context, account, home, post, signal);
-  homes.set(home, found);
+  if (home === null)
+    throw new CollectError('not-the-expected-format', 'nothing tells in which list it stood', id);
+  const found = homes.get(home.list) ?? requireAnswering(context, account, home, signal);
+  homes.set(home.list, found);
   await found;
   return { identity, state: dialect.isOver(captured, context.now) ? 'hidden' : 'deleted', exchange, body };
 }
 
-function replyHome(dialect: Dialect, post: string | null, id: string): string {
-  if (post !== null) return `${encodeURIComponent(post)}/${dialect.thread.edge}`;
-  throw new CollectError('not-the-expected-format', `nothing tells under which post ${id} stood`, id);
+function homeOf(dialect: Dialect, captured: Captured, account: string): Home | null {
+  const sort = dialect.sortOf(captured, account);
+  if (sort === 'reply') return dialect.homeOf(captured, account);
+  const list = dialect.lists.find((one) => one.sort === sort);
+  return list === undefined ? null : { list: `${account}/${list.edge}`, post: null };
 }
 
-/** @throws CollectError unless the list answers, or what it belonged to has gone and the account's own list answers */
-async function homeOf(
+/** @throws CollectError unless the list answers, or the post that it belonged to has gone as well and the account's own list answers */
+async function requireAnswering(
   { api, dialect }: LookUpContext,
   account: string,
-  home: string,
-  post: string | null,
+  { list, post }: Home,
   signal: AbortSignal,
 ): Promise<void> {
-  const answer = await ask(api, home, { limit: '1', fields: 'id' }, signal);
-  if (post !== null && isNotShown(answer)) {
-    listOf(await ask(api, `${account}/${dialect.lists[0]?.edge}`, { limit: '1', fields: 'id' }, signal));
-    return;
-  }
-  listOf(answer);
+  const asked = { limit: '1', fields: 'id' };
+  const answer = await ask(api, list, asked, signal);
+  if (post === null || !isNotShown(answer)) listOf(answer);
+  else listOf(await ask(api, `${account}/${dialect.lists[0]?.edge}`, asked, signal));
 }
 
 function capturedOf(id: string, { slice, url }: LastCaptured): Captured {
