@@ -1,10 +1,13 @@
-// `npm test`: types, lint, the import table, dead code, generated files, then every test in parallel with coverage. Arguments name test files.
+// `npm test`: types, lint, the import table, dead code, generated files, then every test in parallel with coverage. Arguments name test files;
+// with `--whole`, long suites leave nothing out.
 // One PostgreSQL serves the whole run, so that no test file waits for a server of its own.
 
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
 import { startTestServer } from '../test/support/postgres.ts';
+import { WHOLE_VARIABLE } from '../test/support/whole.ts';
 
 const failed: string[] = [];
 
@@ -25,9 +28,15 @@ function run(
 }
 
 const bin = (name: string): string => `node_modules/.bin/${name}`;
-const named = process.argv.slice(2);
+const { values, positionals: named } = parseArgs({
+  allowPositionals: true,
+  options: { whole: { type: 'boolean', default: false } },
+});
 const server = await startTestServer();
-const environment = { MUNIMENT_TEST_DATABASE_URL: server.adminUrl };
+const environment = {
+  MUNIMENT_TEST_DATABASE_URL: server.adminUrl,
+  ...(values.whole ? { [WHOLE_VARIABLE]: '1' } : {}),
+};
 
 if (named.length === 0) {
   await Promise.all([
@@ -47,6 +56,7 @@ const WAITING = [
   'test/faults/',
   'test/sources/contract',
   'test/sources/fuzz',
+  'test/export/tamper',
 ];
 const isWaiting = (file: string): boolean => WAITING.some((folder) => file.startsWith(folder));
 const byWaiting = (a: string, b: string): number => Number(isWaiting(b)) - Number(isWaiting(a));

@@ -13,10 +13,13 @@ import {
   bundleStatement,
   verifyBundle,
 } from '../../src/export/verifier/verify.mjs';
+import { isWhole } from '../support/whole.ts';
 import { type TestKey, testKey } from './key.ts';
 import { ORIGIN, SampleArchive, TIMEZONE } from './sample-archive.ts';
 import { type Member, membersOf, unpack } from './unpack.ts';
 
+/** Every place of a ZIP's headers in the whole suite, and otherwise one in eight, by chance: others with each run. */
+const isTried = (): boolean => isWhole || randomInt(8) === 0;
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 describe('a bundle that somebody changed', () => {
@@ -155,12 +158,13 @@ describe('a bundle that somebody changed', () => {
     }
   });
 
-  test('one byte changed at random places of the ZIP, in any header and in all of its directory is caught', async () => {
+  test('one byte changed at random places of the ZIP, in any header and in its directory is caught', async () => {
     const { members, directoryAt } = membersOf(zip);
-    const places = new Set<number>();
-    for (let at = directoryAt; at < zip.length; at += 1) places.add(at);
-    for (const { headerAt, dataAt } of members) for (let at = headerAt; at < dataAt; at += 1) places.add(at);
-    for (let n = 0; n < 1000; n += 1) places.add(randomInt(zip.length));
+    const places: number[] = [];
+    for (let at = directoryAt; at < zip.length; at += 1) if (isTried()) places.push(at);
+    for (const { headerAt, dataAt } of members)
+      for (let at = headerAt; at < dataAt; at += 1) if (isTried()) places.push(at);
+    for (let n = 0; n < 1000; n += 1) if (isTried()) places.push(randomInt(zip.length));
     const file = path.join(archive.folder, 'flipped.zip');
     const bytes = Buffer.from(zip);
     for (const at of places) {
