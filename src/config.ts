@@ -170,6 +170,9 @@ const source = z.discriminatedUnion('platform', [
     directory: origin.default('https://plc.directory'),
     repository: origin.nullable().default(null),
   }),
+  z
+    .strictObject({ id: common.id, confirmDates: common.confirmDates, platform: z.literal('import') })
+    .transform((one) => ({ ...one, schedule: null })),
   z.strictObject({ ...common, platform: z.literal('feed'), url: z.url({ protocol: /^https?$/ }) }),
   z
     .strictObject({

@@ -47,8 +47,8 @@ export async function gaps(
   const registered = await database.db
     .selectFrom('sources')
     .select(['id', 'name', 'platform'])
-    // What people capture by hand is nobody's promise to watch.
-    .where('name', '!=', MANUAL_SOURCE.id)
+    // What people capture by hand, or import, is nobody's promise to watch.
+    .where('platform', 'not in', [MANUAL_SOURCE.platform, 'import'])
     .orderBy('name')
     .execute();
   const chosen = registered.filter((row) => options.source === undefined || row.name === options.source);

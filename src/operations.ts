@@ -3,6 +3,7 @@
 
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import type { Imported } from './capture/collect.ts';
 import { brokenOff, type RunOutcome } from './capture/outcome.ts';
 import type { CaptureContext, RunCounts } from './capture/progress.ts';
 import { type Environment, readSettings, type Settings } from './config.ts';
@@ -76,6 +77,44 @@ export async function captureManually(
   const captured = await captureByHand(captureContext(archive), statement, paths, options);
   await archive.checkpoint();
   return captured;
+}
+
+/**
+ * Imports a file that a platform gave, under a source of muniment.yaml whose platform is `import`.
+ * @throws StoreClaimError when the store does not do what muniment.yaml claims of it; InputError where the file is no such export
+ */
+export async function importFile(
+  archive: Archive,
+  request: { kind: string; path: string; source: string },
+  options: {
+    signal: AbortSignal;
+    onRead?: (read: number, length: number) => void;
+    onProgress?: (counts: Readonly<RunCounts>) => void;
+    onNote?: (note: string) => void;
+  },
+): Promise<Imported> {
+  const { sources } = archive.settings;
+  const source = sources.find(({ id }) => id === request.source);
+  if (source?.platform !== 'import')
+    throw new InputError(
+      source === undefined
+        ? `no source is called ${request.source}`
+        : `${source.id} is collected from ${source.platform}; what is imported stands under a source of its own`,
+      {
+        hint: `Add \`- { id: ${source === undefined ? request.source : `${source.id}-export`}, platform: import }\` to sources in muniment.yaml; schedules and holds may name it as any other.`,
+      },
+    );
+  await requireStore(archive, options);
+  const { importExport } = await import('./capture/collect.ts');
+  const { kind, path } = request;
+  const imported = await importExport(
+    captureContext(archive),
+    source,
+    { kind, path, by: archive.account.name },
+    options,
+  );
+  await archive.checkpoint();
+  return imported;
 }
 
 /**

@@ -4,9 +4,16 @@ import { sql } from 'kysely';
 import { canonicalText, type Json } from '../core/canonical.ts';
 import { VerificationError } from '../core/errors.ts';
 import { newId } from '../core/ids.ts';
-import { MANUAL_SOURCE, type ManualSettings, type SourceSettings } from '../core/settings.ts';
+import {
+  type ImportSettings,
+  MANUAL_SOURCE,
+  type ManualSettings,
+  type SourceSettings,
+} from '../core/settings.ts';
 import type { Database } from '../db/database.ts';
 import { BODY_KIND } from '../ledger/body-kind.ts';
+import { openImportCollector } from '../sources/import/collector.ts';
+import { exportKind } from '../sources/import/kinds.ts';
 import { type ManualStatement, openManualCollector } from '../sources/manual.ts';
 import { openCollector } from '../sources/open.ts';
 import type { SourceName } from './documents.ts';
@@ -71,6 +78,47 @@ export async function collectSource(
   await using collector = openCollector(settings, { clock: context.clock });
   // Awaited here: the collector is closed when this function returns.
   return await captureSource(context, source, collector, options);
+}
+
+/** What came of an import. */
+export interface Imported {
+  readonly outcome: RunOutcome;
+  readonly file: { readonly name: string; readonly sha256: string; readonly length: number };
+  /** What the file says of itself. */
+  readonly findings: readonly string[];
+}
+
+/**
+ * Imports a file that a platform gave: a run of the source that is named for it. The file itself is kept whole.
+ * @param by who imports it
+ * @returns the run's outcome, and what the file says of itself
+ * @throws InputError where the file cannot be read, or is no such export; then nothing is captured
+ */
+export async function importExport(
+  context: CaptureContext,
+  settings: ImportSettings,
+  { kind, path, by }: { kind: string; path: string; by: string },
+  options: {
+    signal: AbortSignal;
+    onRead?: (read: number, length: number) => void;
+    onProgress?: (counts: Readonly<RunCounts>) => void;
+  },
+): Promise<Imported> {
+  const { signal, onRead, onProgress } = options;
+  await using collector = await openImportCollector(exportKind(kind), path, {
+    by,
+    clock: context.clock,
+    signal,
+    ...(onRead === undefined ? {} : { onProgress: onRead }),
+  });
+  const { name, sha256, length } = collector.file;
+  const source = await registerSource(context, settings);
+  const outcome = await captureSource(context, source, collector, {
+    signal,
+    original: { path: collector.file.path, name, sha256, length },
+    ...(onProgress === undefined ? {} : { onProgress }),
+  });
+  return { outcome, file: { name, sha256, length }, findings: [...collector.findings] };
 }
 
 /**

@@ -9,7 +9,7 @@ import { identityFault } from '../core/vocabulary.ts';
 import type { Batch } from '../ledger/append.ts';
 import { column } from '../ledger/projection.ts';
 import { CollectError } from '../sources/collect-error.ts';
-import type { Rejected, Sighting } from '../sources/collector.ts';
+import { isImportRule, type Rejected, type Sighting } from '../sources/collector.ts';
 import { comparisonBytes } from './documents.ts';
 import { identityKey, type KnownItem, knownItems } from './known.ts';
 import { contentDigest } from './payloads.ts';
@@ -122,9 +122,13 @@ interface StoredRound {
 function changed(sighting: Sighting, content: string, rule: string, item: KnownItem): boolean {
   if (item.content === null) return false;
   if (item.rule === rule) return item.content !== content;
+  // What the platform itself showed, or another kind of file, stands above a file of which nobody knows how old it is.
+  if (isImportRule(rule)) return false;
   const { former } = sighting;
   if (item.rule === former?.rule && item.content !== contentDigest(comparisonBytes(former.comparison)))
     return true;
+  if (isImportRule(item.rule ?? ''))
+    return item.rule !== former?.rule && wordsOf(sighting.item) !== wordsOf(item);
   // What an unknown rule left out, or a former one, can't be compared by digest; then a visible difference makes a new version.
   const { title, text, languages, tags } = sighting.item;
   const shown = wellFormed({ title, text, languages, tags });
@@ -132,6 +136,14 @@ function changed(sighting: Sighting, content: string, rule: string, item: KnownI
     [column(shown.title), column(shown.text), shown.languages.map(column), shown.tags.map(column)],
     [item.title, item.text ?? '', item.languages, item.tags],
   );
+}
+
+/** @returns the words alone, however they are spaced and spelt in Unicode: what every shape of an item has in common */
+function wordsOf({ title, text }: { title: string | null; text: string | null }): string {
+  return column(`${title ?? ''} ${text ?? ''}`.toWellFormed())
+    .normalize('NFC')
+    .replace(/\s+/g, ' ')
+    .trim();
 }
 
 /**
@@ -170,6 +182,7 @@ async function storeRound(context: CaptureContext, run: RunProgress, round: Roun
   const work: (() => Promise<void>)[] = [];
   const prepared: Prepared[] = [];
   const restorations: Restoration[] = [];
+  const isImport = isImportRule(run.collector.comparisonRule);
   for (const [key, sighting] of round) {
     const item = before.get(key);
     const content = digestOf(sighting);
@@ -178,7 +191,7 @@ async function storeRound(context: CaptureContext, run: RunProgress, round: Roun
         ? 'first'
         : changed(sighting, content, run.collector.comparisonRule, item)
           ? 'changed'
-          : item.mediaMissing > 0
+          : item.mediaMissing > 0 && (!isImport || item.rule === run.collector.comparisonRule)
             ? 'media'
             : null;
     if (cause !== null) {
@@ -187,7 +200,8 @@ async function storeRound(context: CaptureContext, run: RunProgress, round: Roun
         if (one !== null) prepared.push(one);
       });
     }
-    if (item !== undefined && item.state !== null && item.state !== 'restored') {
+    // That an item stands in a file says nothing of whether the platform shows it again.
+    if (!isImport && item !== undefined && item.state !== null && item.state !== 'restored') {
       work.push(async () => {
         restorations.push(await prepareRestoration(context, run, sighting, item));
       });

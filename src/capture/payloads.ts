@@ -3,7 +3,9 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { basename } from 'node:path';
 import { newSalt, payloadCommitment, sha256, sha256Hex } from '../core/digest.ts';
+import { ServiceError } from '../core/errors.ts';
 import type { Id } from '../core/ids.ts';
 import { archiveMark } from '../ledger/entry.ts';
 import type { PayloadFacts } from '../ledger/projection.ts';
@@ -73,7 +75,9 @@ export async function storePayloadFile(
   for await (const chunk of createReadStream(file.path)) digest.update(chunk as Buffer);
   const sha = digest.digest();
   if (sha.toString('hex') !== file.sha256)
-    throw new Error(`the spooled file ${file.path} changed while it was stored`);
+    throw new ServiceError(`${basename(file.path)} changed while it was stored`, {
+      hint: 'Let nothing write to it, and run the command again.',
+    });
   const commitment = payloadCommitment(salt, sha);
   const object = await store.put(
     commitment,

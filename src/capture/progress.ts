@@ -59,6 +59,8 @@ export interface RunProgress {
     reason: string;
     payload: StoredPayload;
   }[];
+  /** The file of an import, whole; null while it is not stored, and where an earlier run of the source has stored it. */
+  original: (StoredPayload & { readonly name: string }) | null;
   requests: number;
   bytes: number;
 }

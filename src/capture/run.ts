@@ -12,7 +12,7 @@ import { instantText } from '../core/clock.ts';
 import { MunimentError, ServiceError, ServiceLostError } from '../core/errors.ts';
 import { newId } from '../core/ids.ts';
 import { shareStore } from '../db/store-lock.ts';
-import type { RunReportHead } from '../ledger/documents.ts';
+import type { RunPayload, RunReportHead } from '../ledger/documents.ts';
 import { requireStoreInForce } from '../ledger/store-in-force.ts';
 import { CollectError } from '../sources/collect-error.ts';
 import type { Collector, CollectorEvent } from '../sources/collector.ts';
@@ -36,16 +36,28 @@ import {
   recordVersions,
 } from './progress.ts';
 
+export interface RunOptions {
+  readonly signal: AbortSignal;
+  /** Called after each page, for people who wait. */
+  readonly onProgress?: (counts: Readonly<RunCounts>) => void;
+  /** The file that the collector reads: kept whole, once for each source, when it has been read to its end. */
+  readonly original?: {
+    readonly path: string;
+    readonly name: string;
+    readonly length: number;
+    readonly sha256: string;
+  };
+}
+
 /**
  * Runs a source once. A failing platform, store or disk is told in the outcome, as long as the run can be closed; a failing database
  * is thrown, and so is whatever keeps a run from being closed.
- * @param onProgress called after each page, for people who wait
  */
 export async function captureSource(
   context: CaptureContext,
   source: SourceName,
   collector: Collector,
-  options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
+  options: RunOptions,
 ): Promise<RunOutcome> {
   // The session's lock goes with its connection, which is not given back.
   await using lock = await context.database.hold();
@@ -75,7 +87,7 @@ async function runLocked(
   context: CaptureContext,
   source: SourceName,
   collector: Collector,
-  options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
+  options: RunOptions,
 ): Promise<RunOutcome> {
   const id = newId(context.clock.now());
   const startedAt = instantText(context.clock.now());
@@ -91,6 +103,7 @@ async function runLocked(
     errors: [],
     gaps: [],
     quarantined: [],
+    original: null,
     requests: 0,
     bytes: 0,
   };
@@ -129,6 +142,7 @@ async function runLocked(
       await pages.entered();
       if (end?.coverage === 'all' && run.errors.length + run.quarantined.length === 0)
         await lookUpUnseen(context, run);
+      if (end !== null && !options.signal.aborted) run.original = await keepOriginal(context, run, options);
     } catch (error) {
       // First what is under way: it must not go on after the run has ended, whatever ended it. It may have failed as well, or have ended it.
       const earlier = await pages.entered().then(
@@ -202,6 +216,26 @@ function spoolTrouble(error: unknown): unknown {
   return isSystems ? diskTrouble(error, 'could not work in the spool') : error;
 }
 
+/** @returns the file as it was stored, or null when there is none to store, or this source has it already */
+async function keepOriginal(
+  context: CaptureContext,
+  run: RunProgress,
+  { original }: RunOptions,
+): Promise<RunProgress['original']> {
+  if (original === undefined) return null;
+  const kept = await context.database.db
+    .selectFrom('payloads as p')
+    .innerJoin('capture_runs as r', 'r.id', 'p.run_id')
+    .select('p.commitment')
+    .where('r.source_id', '=', run.source.id)
+    .where('p.role', '=', 'original')
+    .where('p.sha256', '=', original.sha256)
+    .executeTakeFirst();
+  if (kept !== undefined) return null;
+  const description = { owner: { run: run.id }, role: 'original', contentType: 'application/octet-stream' };
+  return { ...(await storePayloadFile(context, original, description)), name: original.name };
+}
+
 /** Writes the report from the sightings of this run, streaming, then the entry that closes the run. */
 async function finish(
   context: CaptureContext,
@@ -215,6 +249,11 @@ async function finish(
   const report = await storePayloadFile(context, { path, ...file }, description);
   const facts = new Map<string, StoredPayload>([[report.commitment, report]]);
   for (const quarantined of run.quarantined) facts.set(quarantined.commitment, quarantined.payload);
+  const kept: RunPayload[] = run.quarantined.map(({ commitment }) => ({ commitment, role: 'quarantine' }));
+  if (run.original !== null) {
+    facts.set(run.original.commitment, run.original);
+    kept.push({ commitment: run.original.commitment, role: 'original' });
+  }
   await context.ledger.write(context.actor, async (batch) => {
     batch.add(
       {
@@ -224,7 +263,7 @@ async function finish(
         status: head.status,
         report: report.commitment,
       },
-      { quarantined: run.quarantined, facts: (commitment) => known(facts, commitment) },
+      { kept, facts: (commitment) => known(facts, commitment) },
     );
     await recordVersions(batch.tx, context.store.identity, facts.values());
     batch.afterwards(() => noteEnded(batch.tx, run.id));
@@ -279,4 +318,8 @@ async function* reportLines(
   }
   for (const { commitment, sha256, length, reason } of run.quarantined)
     yield { quarantine: { commitment, sha256, length, reason } };
+  if (run.original !== null) {
+    const { commitment, sha256, length, name } = run.original;
+    yield { original: { commitment, sha256, length, name } };
+  }
 }

@@ -88,7 +88,18 @@ export interface MetaSettings extends CommonSourceSettings {
   readonly token: Secret;
 }
 
-export type SourceSettings = BlueskySettings | FeedSettings | MastodonSettings | MetaSettings;
+/** What `muniment import` is given stands under a source of its own, which nothing is collected from. */
+export interface ImportSettings extends CommonSourceSettings {
+  readonly platform: 'import';
+  readonly schedule: null;
+}
+
+export type SourceSettings =
+  | BlueskySettings
+  | FeedSettings
+  | MastodonSettings
+  | MetaSettings
+  | ImportSettings;
 
 /** What people capture by hand stands under a source of its own; no configured one can have this id. */
 export interface ManualSettings extends CommonSourceSettings {

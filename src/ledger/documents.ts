@@ -116,4 +116,22 @@ export type RunReportHead = z.infer<typeof runReportHead>;
 export const runReportLine = z.union([
   z.object({ record: id, at: z.string(), observations: z.record(z.string(), z.number()) }),
   z.object({ quarantine: z.object({ commitment: hex, sha256: hex, length: z.int(), reason: z.string() }) }),
+  /** The file of an import, whole. */
+  z.object({ original: z.object({ commitment: hex, sha256: hex, length: z.int(), name: z.string() }) }),
 ]);
+
+/** A payload that belongs to a run, as a line of its report names it. */
+export interface RunPayload {
+  readonly commitment: string;
+  readonly role: 'quarantine' | 'original';
+}
+
+/** How the lines begin that name one: a report is mostly of other lines, which need not be parsed to know that. */
+export const NAMES_PAYLOAD = /^\{"(quarantine|original)":/;
+
+/** @returns the payload that a line names, or null */
+export function runPayload(line: z.infer<typeof runReportLine>): RunPayload | null {
+  if ('quarantine' in line) return { commitment: line.quarantine.commitment, role: 'quarantine' };
+  if ('original' in line) return { commitment: line.original.commitment, role: 'original' };
+  return null;
+}

@@ -1,7 +1,7 @@
 // What rows an entry stands for. Capture inserts these rows, rebuilding makes them anew, verification compares them: one function,
 // so that the three cannot disagree. Pure: whoever calls brings the documents and the salts.
 
-import type { ObservationDocument, SnapshotDocument } from './documents.ts';
+import type { ObservationDocument, RunPayload, SnapshotDocument } from './documents.ts';
 import type { Entry } from './entry.ts';
 
 /** What of a payload is not in entry or document: its salt (object metadata), and for a document its own digest and length. */
@@ -14,8 +14,8 @@ export interface PayloadFacts {
 
 export interface ProjectionInput {
   readonly document?: SnapshotDocument | ObservationDocument | undefined;
-  /** Quarantined payloads that a run report names. */
-  readonly quarantined?: readonly { commitment: string }[];
+  /** Payloads of the run that its report names. */
+  readonly kept?: readonly RunPayload[];
   /** Disclosure seed of a snapshot document (object metadata). */
   readonly seed?: Buffer | undefined;
   /** Facts of a payload that this entry's document names, or of the document itself. */
@@ -84,8 +84,8 @@ export function projectEntry(entry: Entry, input: ProjectionInput): ProjectedRow
       return [
         runRow(entry),
         payloadRow(entry.seq, { run_id: entry.run }, 'report', entry.report, input),
-        ...(input.quarantined ?? []).map((q) =>
-          payloadRow(entry.seq, { run_id: entry.run }, 'quarantine', q.commitment, input),
+        ...(input.kept ?? []).map(({ commitment, role }) =>
+          payloadRow(entry.seq, { run_id: entry.run }, role, commitment, input),
         ),
       ];
     case 'payload.destroyed':

@@ -5,7 +5,14 @@ import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { payloadCommitment } from '../core/digest.ts';
 import { ObjectNotFoundError, VerificationError } from '../core/errors.ts';
-import { observationDocument, runReportHead, runReportLine, snapshotDocument } from './documents.ts';
+import {
+  observationDocument,
+  type RunPayload,
+  runPayload,
+  runReportHead,
+  runReportLine,
+  snapshotDocument,
+} from './documents.ts';
 import { decodeEntry, type Entry } from './entry.ts';
 import { type PayloadFacts, type ProjectedRow, projectEntry, projectWithoutDocument } from './projection.ts';
 
@@ -34,7 +41,7 @@ interface Loaded {
 interface Documents {
   readonly document?: Parameters<typeof projectEntry>[1]['document'];
   readonly seed?: Buffer | undefined;
-  readonly quarantined?: readonly { commitment: string }[];
+  readonly kept?: readonly RunPayload[];
   readonly source?: Rebuilt['source'];
 }
 
@@ -111,16 +118,12 @@ async function readDocuments(
   if (entry.type === 'run.finished') {
     const [head = '', ...lines] = text.trimEnd().split('\n');
     const { source } = shaped(() => runReportHead.parse(JSON.parse(head)), entry);
-    const quarantined = shaped(
-      () =>
-        lines.flatMap((line) => {
-          const value = runReportLine.parse(JSON.parse(line));
-          return 'quarantine' in value ? [value.quarantine] : [];
-        }),
+    const kept = shaped(
+      () => lines.flatMap((line) => runPayload(runReportLine.parse(JSON.parse(line))) ?? []),
       entry,
     );
-    for (const { commitment } of quarantined) await load(commitment);
-    return { quarantined, source };
+    for (const { commitment } of kept) await load(commitment);
+    return { kept, source };
   }
   const document = shaped(() => observationDocument.parse(JSON.parse(text)), entry);
   if (document.answer !== null) await load(document.answer.commitment);

@@ -6,16 +6,16 @@ import type { Identity, ItemKind, MissingState, VouchedBy } from '../core/vocabu
 
 /** One HTTP exchange as evidence: what was asked (without secrets), when, and what the answer was made of. */
 export interface Exchange {
-  /** MANUAL: a person saw it and says so; then there is no status (0). */
-  readonly method: 'GET' | 'POST' | 'MANUAL';
-  /** The address without user info, tokens or keys. */
+  /** MANUAL: a person saw it and says so; IMPORT: it stands in a file that the platform gave. Then there is no status (0). */
+  readonly method: 'GET' | 'POST' | 'MANUAL' | 'IMPORT';
+  /** The address without user info, tokens or keys; of an import the file's name and the path in it. */
   readonly url: string;
   readonly status: number;
-  /** RFC 3339 UTC, milliseconds: when the answer's body was complete. */
+  /** RFC 3339 UTC, milliseconds: when the answer's body was complete, or the item was imported. */
   readonly receivedAt: string;
   /** The headers that bear on evidence (date, content-type, etag, last-modified, server, revision and rate headers). */
   readonly headers: Readonly<Record<string, string>>;
-  /** SHA-256 in hex of the whole decoded body. */
+  /** SHA-256 in hex of the whole decoded body, or of the whole imported file. */
   readonly bodySha256: string;
   readonly bodyLength: number;
 }
@@ -165,6 +165,14 @@ export interface FetchedMedia {
   readonly sha256: string;
   readonly mediaType: string;
   readonly exchange: Exchange;
+}
+
+/**
+ * Whether a comparison rule is an import's. A file shows an item in another shape than the platform does, as of a time that nobody vouches for:
+ * so it makes no version of what the platform showed, and the platform's next answer is held against it by `former`, or else by its words alone.
+ */
+export function isImportRule(rule: string): boolean {
+  return /-import\/\d+$/.test(rule);
 }
 
 export interface CollectOptions {

@@ -1,5 +1,6 @@
 // Opens the collector of a configured source.
 
+import { InputError } from '../core/errors.ts';
 import type { SourceSettings } from '../core/settings.ts';
 import { openBlueskyCollector } from './bluesky.ts';
 import type { Collector } from './collector.ts';
@@ -16,6 +17,13 @@ export function openCollector(settings: SourceSettings, dependencies: HttpDepend
       return openBlueskyCollector(settings, dependencies);
     case 'feed':
       return openFeedCollector(settings, dependencies);
+    case 'import':
+      throw new InputError(
+        `nothing is collected from ${settings.id}: it takes what platforms give as files`,
+        {
+          hint: `Import one with \`muniment import KIND FILE --source ${settings.id}\`.`,
+        },
+      );
     case 'mastodon':
       return openMastodonCollector(settings, dependencies);
     case 'facebook':

@@ -8,7 +8,7 @@ import { feed } from './contracts/feed.ts';
 import { mastodon } from './contracts/mastodon.ts';
 import { threads } from './contracts/threads.ts';
 
-export const CONTRACTS: Readonly<Record<SourceSettings['platform'], CollectorContract>> = {
+export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'import'>, CollectorContract>> = {
   bluesky,
   facebook,
   feed,

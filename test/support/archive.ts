@@ -26,11 +26,11 @@ export interface TestArchive {
   readonly archive: Archive;
 }
 
-/** Makes an archive that is gone when the test ends. @param store settings of its store; absent: a directory in its home */
+/** Makes an archive that is gone when the test ends. @param store settings of its store; absent: a directory in its home @param sources beside the platform's */
 export async function testArchive(
   test: { after(work: () => Promise<void>): void },
   platform: FakePlatform,
-  { store }: { store?: object } = {},
+  { store, sources = [] }: { store?: object; sources?: readonly object[] } = {},
 ): Promise<TestArchive> {
   const folder = await mkdtemp(join(tmpdir(), 'muniment archive '));
   const home = join(folder, 'home');
@@ -48,7 +48,7 @@ export async function testArchive(
       name: 'City of Example',
       origin: 'archive.example.gov/social',
       timezone: 'America/New_York',
-      sources: [source],
+      sources: [source, ...sources],
     },
     environment,
     systemClock,

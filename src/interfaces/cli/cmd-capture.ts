@@ -8,12 +8,12 @@ import { requirePermission } from '../../core/people.ts';
 import type { SourceSettings } from '../../core/settings.ts';
 import { ITEM_KINDS } from '../../core/vocabulary.ts';
 import { checkGapReport, findings, type GapReport, gaps, writeGapReport } from '../../gaps.ts';
-import { captureManually, checkSource, collectAll } from '../../operations.ts';
+import { captureManually, checkSource, collectAll, importFile } from '../../operations.ts';
 import { serve } from '../../serving.ts';
 import { openHome, type Shell } from './shell.ts';
 
 function chosen(sources: readonly SourceSettings[], ids: readonly string[]): readonly SourceSettings[] {
-  if (ids.length === 0) return sources;
+  if (ids.length === 0) return sources.filter(({ platform }) => platform !== 'import');
   return ids.map((id) => {
     const found = sources.find((source) => source.id === id);
     if (found === undefined) {
@@ -82,6 +82,10 @@ function instantOf(option: string, text: string): Temporal.Instant {
   }
 }
 
+function percent(part: number, whole: number): string {
+  return `${whole === 0 ? 100 : Math.floor((100 * part) / whole)}%`;
+}
+
 interface GapOptions {
   source?: string;
   from?: string;
@@ -106,7 +110,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
             : sources
                 .map(
                   (s) =>
-                    `${s.id}  ${s.platform}  ${s.platform === 'feed' ? s.url : s.account}  ${s.schedule ?? 'by hand'}`,
+                    `${s.id}  ${s.platform}  ${s.platform === 'import' ? 'files' : s.platform === 'feed' ? s.url : s.account}  ${s.schedule ?? 'by hand'}`,
                 )
                 .join('\n'),
         );
@@ -198,6 +202,39 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
             : `This was captured before, as record ${record}; nothing was added.`;
       const errors = outcome.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('');
       output.result({ record, run: outcome }, `${done}${errors}`);
+      if (outcome.status !== 'complete') shell.end(EXIT.incomplete);
+    });
+
+  program
+    .command('import')
+    .description(
+      'take in what a platform gives as a file, under a source of muniment.yaml whose platform is import',
+    )
+    .argument('<kind>', 'mastodon')
+    .argument('<file>', 'the file as the platform made it; it is kept whole')
+    .requiredOption('--source <id>', 'the source that the records stand under')
+    .action(async (kind: string, path: string, options: { source: string }) => {
+      await using archive = await openHome(shell);
+      requirePermission(archive.account, 'collect');
+      const output = shell.output();
+      const { outcome, file, findings } = await importFile(
+        archive,
+        { kind, path, source: options.source },
+        {
+          signal: shell.signal,
+          onRead: (read, length) => output.progress(`reading ${percent(read, length)}`),
+          onProgress: (counts) =>
+            output.progress(`${counts.captured} new, ${counts.changed} changed, ${counts.media} media`),
+          onNote: output.note,
+        },
+      );
+      output.progress('');
+      const { status, seen, captured, changed, media, rejected } = outcome;
+      output.result(
+        { file, findings, run: outcome },
+        () =>
+          `${file.name} (SHA-256 ${file.sha256}), ${findings.join(', ')}: ${status}. ${seen} seen, ${captured} captured, ${changed} changed, ${media} media, ${rejected} rejected.${outcome.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('')}`,
+      );
       if (outcome.status !== 'complete') shell.end(EXIT.incomplete);
     });
 

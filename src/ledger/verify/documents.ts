@@ -10,20 +10,20 @@ import {
 } from '../documents.ts';
 import type { Entry } from '../entry.ts';
 import type { Findings } from './findings.ts';
-import { type Description, DOCUMENT, OBSERVATION, QUARANTINE, REPORT, type ReadPayload } from './payloads.ts';
+import { type Description, DOCUMENT, KEPT_TYPE, OBSERVATION, REPORT, type ReadPayload } from './payloads.ts';
 
 /** What is known of an entry beyond itself, so that its rows can be compared. */
 export interface Told {
   readonly document: SnapshotDocument | ObservationDocument | undefined;
   /** Disclosure seed of a snapshot document. */
   readonly seed: Buffer | undefined;
-  readonly quarantined: ReadPayload['quarantined'];
+  readonly kept: ReadPayload['kept'];
   /** False when the document is destroyed, missing, altered, unreadable or not of its shape: then rows are known in part only. */
   readonly whole: boolean;
 }
 
 /** Of an entry that says all by itself. */
-export const NO_DOCUMENT: Told = { document: undefined, seed: undefined, quarantined: [], whole: true };
+export const NO_DOCUMENT: Told = { document: undefined, seed: undefined, kept: [], whole: true };
 const UNKNOWN: Told = { ...NO_DOCUMENT, whole: false };
 
 type Captured = Extract<Entry, { type: 'item.captured' }>;
@@ -54,7 +54,7 @@ export class DocumentCheck {
   }
 
   async #checkReport(entry: Finished, read: Read): Promise<Told> {
-    const { state, quarantined, misshapen } = await read(entry.report, REPORT);
+    const { state, kept, misshapen } = await read(entry.report, REPORT);
     if (misshapen)
       this.#findings.problem(
         'document-differs',
@@ -62,8 +62,8 @@ export class DocumentCheck {
         null,
         'a line of the run report is not of the shape that FORMAT.md gives',
       );
-    for (const { commitment } of quarantined) await read(commitment, QUARANTINE);
-    return { document: undefined, seed: undefined, quarantined, whole: state === 'intact' && !misshapen };
+    for (const { commitment, role } of kept) await read(commitment, { role, contentType: KEPT_TYPE });
+    return { document: undefined, seed: undefined, kept, whole: state === 'intact' && !misshapen };
   }
 
   async #checkSnapshot(entry: Captured, read: Read): Promise<Told> {
@@ -81,7 +81,7 @@ export class DocumentCheck {
       if (commitment !== null && since === document.version)
         await read(commitment, { role: 'media', contentType: mediaType ?? '' });
     }
-    return { document, seed, quarantined: [], whole: true };
+    return { document, seed, kept: [], whole: true };
   }
 
   async #checkObservation(entry: Observed, read: Read): Promise<Told> {
@@ -101,7 +101,7 @@ export class DocumentCheck {
       const { commitment, mediaType } = document.answer;
       await read(commitment, { role: 'answer', contentType: mediaType });
     }
-    return { document, seed: undefined, quarantined: [], whole: true };
+    return { document, seed: undefined, kept: [], whole: true };
   }
 
   #parse(

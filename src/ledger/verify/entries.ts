@@ -93,7 +93,7 @@ export class EntryCheck {
       payloads.set(commitment, result);
       return result;
     };
-    const { document, seed, quarantined, whole } = isDocumented(entry)
+    const { document, seed, kept, whole } = isDocumented(entry)
       ? await this.#documents.check(entry, read)
       : NO_DOCUMENT;
     // What a lost document would have named is known from the rows alone: enough to hold the bytes against their commitments.
@@ -105,7 +105,7 @@ export class EntryCheck {
       const expected = projectEntry(entry, {
         document,
         seed,
-        quarantined,
+        kept,
         facts: (commitment) => (payloads.get(commitment) as ReadPayload).facts as PayloadFacts,
       });
       this.#rows.compare(seq, record, expected, rowsOf, destroyed);

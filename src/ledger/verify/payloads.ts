@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { parsedJson } from '../../core/canonical.ts';
 import { payloadCommitment } from '../../core/digest.ts';
 import { MunimentError, ObjectNotFoundError, VerificationError } from '../../core/errors.ts';
-import { runReportLine } from '../documents.ts';
+import { NAMES_PAYLOAD, type RunPayload, runPayload, runReportLine } from '../documents.ts';
 import { archiveMark, decodeEntry, type Entry } from '../entry.ts';
 import type { PayloadFacts } from '../projection.ts';
 import type { ArchiveReader, ComparedLock } from './contract.ts';
@@ -20,15 +20,16 @@ export interface Description {
 export const DOCUMENT = { role: 'document', contentType: 'application/json' } as const;
 export const OBSERVATION = { role: 'observation', contentType: 'application/json' } as const;
 export const REPORT = { role: 'report', contentType: 'application/jsonl' } as const;
-export const QUARANTINE = { role: 'quarantine', contentType: 'application/octet-stream' } as const;
+/** Of what a run keeps beside its report. */
+export const KEPT_TYPE = 'application/octet-stream';
 
 export interface ReadPayload {
   readonly state: 'intact' | 'destroyed' | 'missing' | 'altered' | 'unreadable';
   readonly facts: PayloadFacts | null;
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly bytes: Buffer | null;
-  /** Lines of a report that name quarantined payloads. */
-  readonly quarantined: { commitment: string; length: number; sha256: string }[];
+  /** Payloads that the lines of a report name. */
+  readonly kept: RunPayload[];
   /** A line of a report is none. */
   readonly misshapen: boolean;
 }
@@ -56,7 +57,7 @@ export class PayloadCheck {
     entry: Entry,
   ): Promise<ReadPayload> {
     const { seq } = entry;
-    const nothing = { facts: null, metadata: null, bytes: null, quarantined: [], misshapen: false };
+    const nothing = { facts: null, metadata: null, bytes: null, kept: [], misshapen: false };
     const destruction = destroyed.get(commitment);
     if (destruction !== undefined && !(await this.#isDestruction(destruction, commitment))) {
       this.#findings.problem(
@@ -88,8 +89,8 @@ export class PayloadCheck {
         }
         // The bytes are those committed to, so rows are compared all the same: with what the document says, not with the object.
         const facts = { ...read.facts, contentType: description.contentType };
-        const { metadata, bytes, quarantined, misshapen } = read;
-        return { state: 'intact', facts, metadata, bytes, quarantined, misshapen };
+        const { metadata, bytes, kept, misshapen } = read;
+        return { state: 'intact', facts, metadata, bytes, kept, misshapen };
       }
     } catch (error) {
       if (error instanceof ObjectNotFoundError) {
@@ -126,7 +127,7 @@ export class PayloadCheck {
   async #object(commitment: string, description: Description) {
     const object = await this.#reader.object(commitment);
     const { metadata, contentType, lock } = object;
-    const { digest, length, bytes, quarantined, misshapen } = await consume(
+    const { digest, length, bytes, kept, misshapen } = await consume(
       object.body,
       description === DOCUMENT || description === OBSERVATION,
       description === REPORT,
@@ -140,7 +141,7 @@ export class PayloadCheck {
       contentType,
       lock,
       bytes,
-      quarantined,
+      kept,
       misshapen,
     };
   }
@@ -232,12 +233,12 @@ async function consume(
   digest: Buffer;
   length: number;
   bytes: Buffer | null;
-  quarantined: ReadPayload['quarantined'];
+  kept: ReadPayload['kept'];
   misshapen: boolean;
 }> {
   const hash: Hash = createHash('sha256');
   const chunks: Buffer[] = [];
-  const quarantined: ReadPayload['quarantined'] = [];
+  const kept: ReadPayload['kept'] = [];
   let misshapen = false;
   let length = 0;
   let rest = '';
@@ -249,10 +250,11 @@ async function consume(
       const lines = (rest + chunk.toString('latin1')).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
-        if (!line.startsWith('{"quarantine":')) continue;
+        if (!NAMES_PAYLOAD.test(line)) continue;
         const said = runReportLine.safeParse(parsedJson(Buffer.from(line, 'latin1')));
-        if (said.success && 'quarantine' in said.data) quarantined.push(said.data.quarantine);
-        else misshapen = true;
+        const named = said.success ? runPayload(said.data) : null;
+        if (named === null) misshapen = true;
+        else kept.push(named);
       }
     }
   }
@@ -260,7 +262,7 @@ async function consume(
     digest: hash.digest(),
     length,
     bytes: keep && length <= DOCUMENT_LIMIT ? Buffer.concat(chunks) : null,
-    quarantined,
+    kept,
     misshapen,
   };
 }

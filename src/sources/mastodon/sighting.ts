@@ -21,6 +21,8 @@ import {
 } from './views.ts';
 
 export const PLATFORM = 'mastodon';
+/** What an account's export and its server both tell of a post. */
+export const IMPORT_RULE = 'mastodon-import/1';
 /** By ActivityPub's own name of the object: the same status seen through two servers is one record. */
 const NAMESPACE = 'activitypub-uri';
 
@@ -74,6 +76,14 @@ export function readStatus(part: JsonPart, reading: Reading): Read {
     exchange,
     item: status.reblog ? boostOf(status, status.reblog, reading) : itemOf(status, status, reading),
     comparison: status.reblog ? { reposts: status.reblog.uri } : comparisonOf(status, status.edited_at),
+    former: {
+      rule: IMPORT_RULE,
+      comparison: importComparison(
+        status.reblog
+          ? { reposts: status.reblog.uri }
+          : { text: textOf(status), warning: status.spoiler_text, editedAt: status.edited_at },
+      ),
+    },
     observations: status.reblog ? {} : observationsOf(status),
     media: status.reblog ? [] : mediaOf(status, reading.service),
     ...(status.reblog || momentOf(status.edited_at ?? undefined) === null
@@ -191,7 +201,7 @@ function authorOf(account: AccountView, domain: string): Item['author'] {
   return { id: actorOf(account), handle, name: account.display_name || null };
 }
 
-const plainLink = (url: string): Item['links'][number] => ({ url, title: null, description: null });
+export const plainLink = (url: string): Item['links'][number] => ({ url, title: null, description: null });
 
 function itemOf(status: StatusView, written: Written, { known, domain }: Reading): Item {
   const links = linksOf(written.content).map(plainLink);
@@ -241,8 +251,35 @@ function boostOf(status: StatusView, boosted: NonNullable<StatusView['reblog']>,
 
 /** @returns the text with the answers of a poll, one a line, as its author wrote them */
 function textOf({ content, poll }: Written): string {
-  const choices = (poll?.options ?? []).map(({ title }) => `• ${title}`).join('\n');
-  return [plainText(content), choices].filter((part) => part !== '').join('\n\n');
+  return textWithChoices(
+    plainText(content),
+    (poll?.options ?? []).map(({ title }) => title),
+  );
+}
+
+export function textWithChoices(text: string, choices: readonly string[]): string {
+  const lines = choices.map((choice) => `• ${choice}`).join('\n');
+  return [text, lines].filter((part) => part !== '').join('\n\n');
+}
+
+/** @returns the comparison under {@link IMPORT_RULE} */
+export function importComparison(
+  shown:
+    | { readonly reposts: string }
+    | {
+        readonly text: string;
+        readonly warning: string | null | undefined;
+        readonly editedAt: string | null | undefined;
+      },
+): Json {
+  if ('reposts' in shown) return shown;
+  return { text: shown.text, warning: shown.warning || null, edited: toTheSecond(shown.editedAt) };
+}
+
+function toTheSecond(moment: string | null | undefined): string | null {
+  const at = momentOf(moment ?? undefined);
+  if (at === null) return null;
+  return Temporal.Instant.from(at).round({ smallestUnit: 'second', roundingMode: 'floor' }).toString();
 }
 
 /** Climbs as far as the thread is known. @returns null where it breaks off before its beginning */
@@ -260,7 +297,6 @@ function rootOf(id: string, known: Known): string | null {
 
 /** @param editedAt to the second, as ActivityPub carries it from server to server; null for what was never edited */
 function comparisonOf(written: Written | EditView, editedAt: string | null | undefined): Json {
-  const edited = momentOf(editedAt ?? undefined);
   return {
     text: plainText(written.content),
     links: linksOf(written.content),
@@ -268,10 +304,7 @@ function comparisonOf(written: Written | EditView, editedAt: string | null | und
     sensitive: written.sensitive ?? false,
     media: (written.media_attachments ?? []).map(({ type, description }) => [type, description ?? '']),
     poll: (written.poll?.options ?? []).map(({ title }) => title),
-    edited:
-      edited === null
-        ? null
-        : Temporal.Instant.from(edited).round({ smallestUnit: 'second', roundingMode: 'floor' }).toString(),
+    edited: toTheSecond(editedAt),
   };
 }
 

@@ -1,0 +1,123 @@
+// What a kind of export must tell: how to know it, and what its items are. How the file is opened, captured and kept is the same for all.
+
+import type { Json } from '../../core/canonical.ts';
+import { InputError } from '../../core/errors.ts';
+import type { Identity } from '../../core/vocabulary.ts';
+import type { Item, MediaReference, Problem, Sighting } from '../collector.ts';
+import { type JsonPart, readJsonDocument, UnreadableJsonError } from '../slice.ts';
+import { type Cut, type CutOptions, cutElements } from './cutter.ts';
+import { damaged, type ExportFile } from './export-file.ts';
+
+/** An item as the archive's own words have it. Its media are named by their paths in the file. */
+export interface ImportedItem {
+  readonly identity: Identity;
+  readonly item: Item;
+  readonly comparison: Json;
+  readonly media: readonly MediaReference[];
+}
+
+/** What one piece of the file is. */
+export type Read =
+  | { readonly imported: ImportedItem }
+  | { readonly rejected: string }
+  /** Nothing that the archive keeps as a record, and why: told as a number. */
+  | { readonly left: string };
+
+/** A piece of the file: its exact bytes, and what was read from them. */
+export interface Piece {
+  readonly path: string;
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  readonly type: Sighting['sliceType'];
+  readonly read: Read;
+}
+
+export interface OpenedExport {
+  /** Sentences for the officer: whose it is, how much. */
+  readonly findings: readonly string[];
+  /** Reads the whole file, once. @throws CollectError where it cannot go on */
+  pieces(signal: AbortSignal): AsyncIterable<Piece | { readonly problem: Problem }>;
+}
+
+export interface ExportKind {
+  /** As it stands on the command line. */
+  readonly name: string;
+  /** Of the records. */
+  readonly platform: string;
+  /** Ends in `-import/N`: see `isImportRule`. */
+  readonly comparisonRule: string;
+  readonly collectorVersion: string;
+  /** @throws InputError when the file is no such export */
+  open(file: ExportFile, signal: AbortSignal): Promise<OpenedExport>;
+}
+
+/**
+ * Cuts a list of a JSON document into pieces, and reads each.
+ * @throws CollectError when the document is damaged: what came before is read
+ */
+export async function* piecesOf(
+  file: ExportFile,
+  path: string,
+  options: CutOptions,
+  read: (part: JsonPart) => Read,
+  signal: AbortSignal,
+): AsyncGenerator<Piece> {
+  try {
+    for await (const cut of cutElements(file.read(path, signal), options)) {
+      const { offset, bytes } = cut;
+      yield { path, offset, bytes, type: 'application/json', read: readCut(cut, read) };
+    }
+  } catch (error) {
+    if (!(error instanceof UnreadableJsonError)) throw error;
+    throw damaged(file.name, path, error.message, error);
+  }
+}
+
+function readCut({ bytes, isWhole }: Cut, read: (part: JsonPart) => Read): Read {
+  if (!isWhole)
+    return { rejected: 'an item longer than any of the platform, of which the beginning is kept' };
+  try {
+    const part = readJsonDocument(bytes, 200);
+    return read(part);
+  } catch (error) {
+    if (!(error instanceof UnreadableJsonError)) throw error;
+    return { rejected: `not JSON: ${error.message}` };
+  }
+}
+
+/**
+ * @returns the path of the member of this name that lies least deep, wherever an export has its front; null when there is none
+ * @throws InputError when there is one that may not be read
+ */
+export function memberNamed({ name, members, aside }: ExportFile, wanted: string): string | null {
+  const isNamed = (path: string): boolean => path === wanted || path.endsWith(`/${wanted}`);
+  const put = aside.find(({ path }) => isNamed(path));
+  if (put !== undefined)
+    throw new InputError(`${put.path} in ${name} may not be read: ${put.reason}`, {
+      hint: 'Ask the platform for the export again, and give the file as the platform made it.',
+    });
+  return [...members.keys()].filter(isNamed).sort((a, b) => a.length - b.length)[0] ?? null;
+}
+
+/** @returns the JSON of a small member, such as the account's profile; null where it cannot be read */
+export async function smallMember(
+  file: ExportFile,
+  path: string,
+  signal: AbortSignal,
+): Promise<unknown | null> {
+  if ((file.members.get(path) ?? Number.POSITIVE_INFINITY) > SMALL) return null;
+  const chunks: Buffer[] = [];
+  for await (const chunk of file.read(path, signal)) chunks.push(chunk);
+  // X writes a program's line before the JSON.
+  const bytes = Buffer.concat(chunks);
+  const begin = bytes.indexOf('=') + 1;
+  const isScript = /^\s*window\./.test(bytes.toString('latin1', 0, 64));
+  try {
+    return readJsonDocument(isScript ? bytes.subarray(begin) : bytes).value;
+  } catch (error) {
+    if (error instanceof UnreadableJsonError) return null;
+    throw error;
+  }
+}
+
+const SMALL = 4 * 2 ** 20;

@@ -1,0 +1,16 @@
+// The kinds of export that can be imported, by their names on the command line.
+
+import { InputError } from '../../core/errors.ts';
+import type { ExportKind } from './export-kind.ts';
+import { MASTODON_EXPORT } from './mastodon.ts';
+
+const KINDS: readonly ExportKind[] = [MASTODON_EXPORT];
+
+/** @throws InputError when there is no such kind */
+export function exportKind(name: string): ExportKind {
+  const kind = KINDS.find((one) => one.name === name);
+  if (kind !== undefined) return kind;
+  throw new InputError(`${name} is no kind of export that can be imported`, {
+    hint: `Say one of ${KINDS.map((one) => one.name).join(', ')}.`,
+  });
+}

@@ -1,0 +1,315 @@
+// What a platform gives as a file becomes records by the way that every item takes: once each, whatever is imported again or captured live, and
+// each says which file it stands in.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { Archive } from '../../src/context.ts';
+import { type SnapshotDocument, snapshotDocument } from '../../src/ledger/documents.ts';
+import { readPayload } from '../../src/ledger/payload.ts';
+import { collect } from '../../src/operations.ts';
+import { FakePlatform } from '../support/appview.ts';
+import { testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { muniment } from '../support/command.ts';
+import { mastodonExport, mastodonNote, PNG, writeTarGz, writeZip } from '../support/exports.ts';
+import { FakeMastodon } from '../support/mastodon.ts';
+
+const SOURCE = { id: 'city-export', platform: 'import' };
+
+interface Imported {
+  readonly file: { name: string; sha256: string; length: number };
+  readonly findings: string[];
+  readonly run: {
+    status: string;
+    seen: number;
+    captured: number;
+    changed: number;
+    missing: number;
+    restored: number;
+    media: number;
+    rejected: number;
+    errors: { code: string; message: string }[];
+  };
+}
+
+async function stage(t: TestContext, sources: readonly object[] = []) {
+  const platform = await FakePlatform.start();
+  t.after(() => platform[Symbol.asyncDispose]());
+  const { home, archive } = await testArchive(t, platform, { sources: [SOURCE, ...sources] });
+  const folder = await mkdtemp(join(tmpdir(), 'muniment exports '));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const imported = async (kind: string, file: string, code = 0): Promise<Imported> => {
+    const ended = await muniment(['--home', home, '--json', 'import', kind, file, '--source', SOURCE.id]);
+    assert.equal(ended.code, code, `${ended.stdout}${ended.stderr}`);
+    return JSON.parse(ended.stdout) as Imported;
+  };
+  return { platform, home, archive, folder, imported, at: (name: string) => join(folder, name) };
+}
+
+/** Every version of what stands under a platform's id, oldest first. */
+async function versionsOf(archive: Archive, platformId: string): Promise<SnapshotDocument[]> {
+  const { db } = archive.database;
+  const rows = await db
+    .selectFrom('snapshots as s')
+    .innerJoin('record_identities as i', 'i.record_id', 's.record_id')
+    .select('s.document')
+    .where('i.platform_id', '=', platformId)
+    .orderBy('s.version')
+    .execute();
+  return Promise.all(
+    rows.map(async ({ document }) =>
+      snapshotDocument.parse(JSON.parse((await readPayload(db, archive.store, document)).toString('utf8'))),
+    ),
+  );
+}
+
+async function count(archive: Archive, what: string): Promise<number> {
+  const { rows } = await archive.database.pool.query(`SELECT count(*)::int AS n FROM ${what}`);
+  return (rows[0] as { n: number }).n;
+}
+
+const URI = 'https://city.example/users/city/statuses';
+
+test('a Mastodon export becomes records with media, each with its exact bytes and the file they stand in', async (t) => {
+  const { archive, imported, at } = await stage(t);
+  const activities = [
+    mastodonNote('1', '<p>Bridge <b>closed</b></p>', {
+      attachment: [
+        {
+          type: 'Document',
+          mediaType: 'image/png',
+          url: '/media_attachments/files/109/1/original/bridge.png',
+          name: 'The bridge',
+        },
+      ],
+      tag: [{ type: 'Hashtag', name: '#Bridge', href: 'https://city.example/tags/bridge' }],
+    }),
+    mastodonNote('2', '<p>A reply</p>', { inReplyTo: `${URI}/1` }),
+    mastodonNote('3', '<p>Only for followers</p>', {}, 'https://city.example/users/city/followers'),
+    {
+      id: `${URI}/4/activity`,
+      type: 'Announce',
+      actor: 'https://city.example/users/city',
+      published: '2025-03-05T00:00:00Z',
+      to: ['https://www.w3.org/ns/activitystreams#Public'],
+      object: 'https://elsewhere.example/statuses/9',
+    },
+    mastodonNote('5', '', {
+      type: 'Question',
+      content: '<p>Which?</p>',
+      oneOf: [
+        { type: 'Note', name: 'North', replies: { totalItems: 3 } },
+        { type: 'Note', name: 'South', replies: { totalItems: 1 } },
+      ],
+    }),
+    { id: 7, type: 'Create' },
+  ];
+  const members = mastodonExport(activities, { 'media_attachments/files/109/1/original/bridge.png': PNG });
+  const file = await writeTarGz(at('archive-2025.tar.gz'), members);
+
+  const { file: told, findings, run } = await imported('mastodon', file, 5);
+  const bytes = await readFile(file);
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  assert.deepEqual(told, { name: 'archive-2025.tar.gz', sha256, length: bytes.length });
+  assert.deepEqual(findings, ['the account city@city.example']);
+  assert.deepEqual(
+    [run.status, run.seen, run.captured, run.changed, run.media, run.rejected],
+    ['partial', 4, 4, 0, 1, 1],
+  );
+  assert.deepEqual(
+    run.errors.map(({ code }) => code),
+    ['standing-gap', 'rejected'],
+  );
+  assert.match(run.errors[0]?.message ?? '', /1 of the 6 items .* not for everybody/);
+
+  const [post] = await versionsOf(archive, `${URI}/1`);
+  assert.ok(post !== undefined);
+  assert.equal(post.item.text, 'Bridge closed');
+  assert.deepEqual(post.item.tags, ['bridge']);
+  assert.deepEqual(post.item.author, {
+    id: 'https://city.example/users/city',
+    handle: 'city@city.example',
+    name: 'City of Example',
+  });
+  assert.deepEqual([post.item.createdAt, post.item.createdAtFrom], ['2025-03-04T05:06:07Z', 'user']);
+  assert.deepEqual(
+    [post.exchange.method, post.exchange.status, post.exchange.url, post.exchange.bodySha256],
+    ['IMPORT', 0, 'archive-2025.tar.gz/outbox.json', sha256],
+  );
+  assert.deepEqual(post.exchange.headers, {
+    'import-file': 'archive-2025.tar.gz',
+    'import-path': 'outbox.json',
+    'imported-by': archive.account.name,
+  });
+  const slice = await readPayload(archive.database.db, archive.store, post.slice.commitment);
+  assert.deepEqual(JSON.parse(slice.toString('utf8')), activities[0]);
+  const outbox = Buffer.from(members['outbox.json'] as string);
+  assert.ok(outbox.subarray(post.slice.offset).subarray(0, slice.length).equals(slice));
+  assert.equal(post.media[0]?.alt, 'The bridge');
+  assert.ok(
+    (await readPayload(archive.database.db, archive.store, post.media[0]?.commitment ?? '')).equals(PNG),
+  );
+  const [boost] = await versionsOf(archive, `${URI}/4/activity`);
+  assert.deepEqual(
+    [boost?.item.kind, boost?.item.reposts, boost?.item.text],
+    ['repost', 'https://elsewhere.example/statuses/9', ''],
+  );
+  assert.equal((await versionsOf(archive, `${URI}/5`))[0]?.item.text, 'Which?\n\n• North\n• South');
+  assert.deepEqual(await versionsOf(archive, `${URI}/3`), []);
+
+  await t.test('the file itself is kept whole, once, and the archive verifies', async () => {
+    const kept = () =>
+      archive.database.db
+        .selectFrom('payloads')
+        .select(['commitment', 'sha256'])
+        .where('role', '=', 'original')
+        .execute();
+    const [original, ...more] = await kept();
+    assert.deepEqual(more, []);
+    assert.ok(
+      (await readPayload(archive.database.db, archive.store, original?.commitment ?? '')).equals(bytes),
+    );
+    const again = await imported('mastodon', file, 5);
+    assert.deepEqual([again.run.seen, again.run.captured, again.run.changed], [4, 0, 0]);
+    assert.equal((await kept()).length, 1);
+    assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+  });
+
+  await t.test('a later export as a ZIP brings what is new and what was edited', async () => {
+    const later = await writeZip(
+      at('archive-2026.zip'),
+      mastodonExport([
+        mastodonNote('1', '<p>Bridge open</p>', { updated: '2025-04-01T00:00:00Z' }),
+        mastodonNote('2', '<p>A reply</p>', { inReplyTo: `${URI}/1` }),
+        mastodonNote('6', '<p>New</p>'),
+      ]),
+    );
+    const { run: second } = await imported('mastodon', later);
+    assert.deepEqual([second.seen, second.captured, second.changed, second.missing], [3, 1, 1, 0]);
+    const versions = await versionsOf(archive, `${URI}/1`);
+    assert.deepEqual(
+      versions.map(({ item }) => item.text),
+      ['Bridge closed', 'Bridge open'],
+    );
+  });
+});
+
+test('what a server shows and what its export holds is one record, without versions that nobody wrote', async (t) => {
+  const server = await FakeMastodon.start(t);
+  server.home = 'https://city.example';
+  const live = { id: 'city-live', platform: 'mastodon', account: '@city', service: server.origin };
+  const { archive, imported, at, home } = await stage(t, [live]);
+  const first = server.post('Seen live first', {
+    more: { tags: [{ name: 'roads' }], language: 'en', spoiler_text: 'traffic' },
+  });
+  const second = server.post('Imported first', { more: { language: 'de' } });
+  const noteOf = (status: typeof first, html: string, more: object = {}) => {
+    const note = mastodonNote('x', html, { id: server.uri(status), contentMap: undefined, ...more });
+    return { ...note, id: `${server.uri(status)}/activity` };
+  };
+  const run = async () => {
+    const source = archive.settings.sources.find(({ id }) => id === live.id);
+    assert.ok(source !== undefined);
+    const outcome = await collect(archive, source, { signal: new AbortController().signal });
+    assert.equal(outcome.status, 'complete', JSON.stringify(outcome.errors));
+    return outcome;
+  };
+  const posts = () => count(archive, "records WHERE kind = 'post'");
+
+  second.deleted = true;
+  await run();
+  second.deleted = false;
+  const file = await writeZip(
+    at('export.zip'),
+    mastodonExport([
+      noteOf(first, '<p>Other words of another day</p>', { summary: 'traffic' }),
+      noteOf(second, '<p>Imported first</p>'),
+    ]),
+  );
+  const imports = await imported('mastodon', file);
+  assert.deepEqual([imports.run.seen, imports.run.captured, imports.run.changed], [2, 1, 0]);
+  assert.equal((await versionsOf(archive, server.uri(first))).length, 1);
+
+  const after = await run();
+  assert.deepEqual([after.captured, after.changed], [0, 0]);
+  assert.equal(await posts(), 2);
+  const links = await archive.database.db
+    .selectFrom('record_sources as l')
+    .innerJoin('sources as s', 's.id', 'l.source_id')
+    .innerJoin('record_identities as i', 'i.record_id', 'l.record_id')
+    .select(['i.platform_id', 's.name'])
+    .where('i.platform_id', 'in', [server.uri(first), server.uri(second)])
+    .execute();
+  assert.equal(links.length, 4, 'each stands under both sources');
+
+  await t.test('an edit on the server after the import is a version', async () => {
+    server.edit(second, 'Edited since', '2026-10-05T10:00:00.000Z');
+    const edited = await run();
+    assert.equal(edited.changed, 1);
+    assert.deepEqual(
+      (await versionsOf(archive, server.uri(second))).map(({ item }) => item.text),
+      ['Imported first', 'Edited since'],
+    );
+    const again = await imported('mastodon', file);
+    assert.deepEqual([again.run.captured, again.run.changed], [0, 0]);
+  });
+
+  await t.test('what the server says was deleted is not restored by a file', async () => {
+    first.deleted = true;
+    assert.equal((await run()).missing, 1);
+    const again = await imported('mastodon', file);
+    assert.deepEqual([again.run.missing, again.run.restored], [0, 0]);
+  });
+
+  await t.test('imports are in no gap report, and in status', async () => {
+    const { sources } = JSON.parse((await muniment(['--home', home, '--json', 'gaps'])).stdout);
+    assert.deepEqual(
+      (sources as { source: string }[]).map(({ source }) => source),
+      ['city-live'],
+    );
+    const status = JSON.parse((await muniment(['--home', home, '--json', 'status'])).stdout);
+    assert.equal(
+      (status.sources as { source: string; status: string }[]).find(({ source }) => source === SOURCE.id)
+        ?.status,
+      'complete',
+    );
+  });
+  assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+});
+
+test('what is no export, or may not stand under the source, is refused whole, with the remedy', async (t) => {
+  const { archive, home, at, folder } = await stage(t);
+  const good = await writeZip(at('good.zip'), mastodonExport([mastodonNote('1', '<p>One</p>')]));
+  const bytes = await readFile(good);
+  const named = async (name: string, content: Buffer | string) => {
+    await writeFile(at(name), content);
+    return at(name);
+  };
+  const before = await archive.ledger.head();
+  for (const [kind, file, source, told] of [
+    ['mastodon', at('none.zip'), SOURCE.id, /none\.zip cannot be read/],
+    ['mastodon', folder, SOURCE.id, /cannot be read|is no file/],
+    ['mastodon', await named('empty.zip', ''), SOURCE.id, /no outbox\.json/],
+    [
+      'mastodon',
+      await named('other.txt', 'no export'),
+      SOURCE.id,
+      /no outbox\.json.*\n.*Request your archive/,
+    ],
+    ['mastodon', await named('cut.zip', bytes.subarray(0, -30)), SOURCE.id, /cannot be read.*\n.*cut short/],
+    ['myspace', good, SOURCE.id, /no kind of export.*\n.*mastodon/],
+    ['mastodon', good, 'other', /no source is called other.*\n.*platform: import/],
+    ['mastodon', good, 'city', /collected from bluesky.*\n.*city-export, platform: import/],
+  ] as const) {
+    const ended = await muniment(['--home', home, 'import', kind, file, '--source', source]);
+    assert.equal(ended.code, 2, ended.stderr);
+    assert.match(ended.stderr, told);
+  }
+  assert.equal((await archive.ledger.head()).size, before.size);
+  const collected = await muniment(['--home', home, 'collect', SOURCE.id]);
+  assert.equal(collected.code, 2);
+  assert.match(collected.stderr, /muniment import KIND FILE --source city-export/);
+});
