@@ -12,6 +12,8 @@ export interface KnownItem {
   /** NULL once destroyed. */
   readonly content: string | null;
   readonly rule: string | null;
+  /** Where the last version was imported: what versions under its rule have in `content`. A file that is imported again brings nothing of it anew. */
+  readonly imported: readonly string[];
   readonly title: string | null;
   readonly text: string | null;
   readonly languages: readonly string[];
@@ -43,6 +45,7 @@ export async function knownItems(
     document: string;
     content: string | null;
     rule: string | null;
+    imported: string[];
     title: string | null;
     text: string | null;
     languages: string[] | null;
@@ -52,6 +55,8 @@ export async function knownItems(
   }>`
     SELECT i.platform, i.namespace, i.platform_id, i.record_id AS record, s.version, s.document, s.content, s.rule, s.title, s.text,
            s.languages, s.tags, s.media_missing, state.state,
+           CASE WHEN s.rule ~ '-import/[0-9]+$' THEN ARRAY(
+             SELECT content FROM snapshots WHERE record_id = i.record_id AND rule = s.rule AND content IS NOT NULL) ELSE '{}' END AS imported,
            EXISTS (SELECT FROM record_sources AS l WHERE l.record_id = i.record_id AND l.source_id = ${source}) AS linked
     FROM unnest(${identities.map((i) => i.platform)}::text[], ${identities.map((i) => i.namespace)}::text[],
                 ${identities.map((i) => i.platformId)}::text[]) AS asked (platform, namespace, platform_id)
@@ -70,6 +75,7 @@ export async function knownItems(
         document: row.document,
         content: row.content,
         rule: row.rule,
+        imported: row.imported,
         title: row.title,
         text: row.text,
         languages: row.languages ?? [],

@@ -121,7 +121,7 @@ interface StoredRound {
 
 function changed(sighting: Sighting, content: string, rule: string, item: KnownItem): boolean {
   if (item.content === null) return false;
-  if (item.rule === rule) return item.content !== content;
+  if (item.rule === rule) return item.content !== content && !item.imported.includes(content);
   // What the platform itself showed, or another kind of file, stands above a file of which nobody knows how old it is.
   if (isImportRule(rule)) return false;
   const { former } = sighting;

@@ -2,11 +2,14 @@
 // each says which file it stands in.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Archive } from '../../src/context.ts';
 import { type SnapshotDocument, snapshotDocument } from '../../src/ledger/documents.ts';
 import { readPayload } from '../../src/ledger/payload.ts';
@@ -17,6 +20,7 @@ import { muniment } from '../support/command.ts';
 import { mastodonExport, mastodonNote, PNG, writeTarGz, writeZip } from '../support/exports.ts';
 import { FakeMastodon } from '../support/mastodon.ts';
 
+const PROGRAM = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const SOURCE = { id: 'city-export', platform: 'import' };
 
 interface Imported {
@@ -312,4 +316,103 @@ test('what is no export, or may not stand under the source, is refused whole, wi
   const collected = await muniment(['--home', home, 'collect', SOURCE.id]);
   assert.equal(collected.code, 2);
   assert.match(collected.stderr, /muniment import KIND FILE --source city-export/);
+});
+
+test('an archive of X becomes posts, replies and media of every part; edits are versions of one post', async (t) => {
+  const { archive, imported, at } = await stage(t);
+  const tweet = (id: string, text: string, more: object = {}) => ({
+    tweet: {
+      id_str: id,
+      id,
+      full_text: text,
+      created_at: 'Wed Nov 05 14:01:02 +0000 2025',
+      lang: 'en',
+      entities: { hashtags: [], urls: [] },
+      ...more,
+    },
+  });
+  const edited = { edit_info: { edit: { initialTweetId: '21', editControlInitial: {} } } };
+  const script = (name: string, list: object[]) => `window.YTD.${name} = ${JSON.stringify(list, null, 2)}`;
+  const file = await writeZip(at('twitter-2025.zip'), {
+    'data/account.js': script('account.part0', [
+      { account: { accountId: '7', username: 'city', accountDisplayName: 'City' } },
+    ]),
+    'data/tweets.js': script('tweets.part0', [
+      tweet('20', 'Roads &amp; bridges https://t.co/abc', {
+        entities: {
+          hashtags: [{ text: 'roads' }],
+          urls: [{ url: 'https://t.co/abc', expanded_url: 'https://city.example/roads' }],
+        },
+        extended_entities: {
+          media: [
+            { type: 'photo', media_url_https: 'https://pbs.twimg.com/media/AAA.jpg' },
+            { type: 'photo', media_url_https: 'https://pbs.twimg.com/media/GONE.jpg' },
+          ],
+        },
+      }),
+      tweet('21', 'First words', { edit_info: { initial: { editTweetIds: ['21', '22'] } } }),
+      tweet('22', 'Second words', edited),
+    ]),
+    'data/tweets-part1.js': script('tweets.part1', [
+      tweet('23', '@ann yes', { in_reply_to_status_id_str: '19' }),
+      { tweet: { full_text: 'no id' } },
+    ]),
+    'data/deleted-tweets.js': script('deleted_tweets.part0', [
+      tweet('24', 'Taken back', { deleted_at: 'Thu Nov 06 00:00:00 +0000 2025' }),
+    ]),
+    'data/tweets_media/20-AAA.jpg': PNG,
+    'data/direct-messages.js': script('direct_messages.part0', [{ dmConversation: {} }]),
+  });
+  const { findings, run } = await imported('x', file, 5);
+  assert.deepEqual(findings, ['the account city', '3 lists of posts']);
+  assert.deepEqual(
+    [run.seen, run.captured, run.changed, run.missing, run.media, run.rejected],
+    [4, 4, 1, 0, 1, 1],
+  );
+  assert.match(run.errors.map(({ message }) => message).join('\n'), /GONE\.jpg is not in twitter-2025\.zip/);
+  const [post] = await versionsOf(archive, '20');
+  assert.deepEqual(
+    [post?.item.text, post?.item.createdAt, post?.item.author.handle, post?.item.links[0]?.url],
+    ['Roads & bridges https://t.co/abc', '2025-11-05T14:01:02Z', 'city', 'https://city.example/roads'],
+  );
+  assert.deepEqual(
+    (await versionsOf(archive, '21')).map(({ item }) => item.text),
+    ['First words', 'Second words'],
+  );
+  assert.equal((await versionsOf(archive, '23'))[0]?.item.inReplyTo, '19');
+  const versions = await count(archive, 'snapshots');
+  const again = await imported('x', file, 5);
+  assert.deepEqual([again.run.captured, again.run.changed], [0, 0]);
+  assert.equal(await count(archive, 'snapshots'), versions);
+  assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+});
+
+test('an import that is killed at any moment goes on from what it stored: nothing is lost, nothing doubled', async (t) => {
+  const { home, archive, imported, at } = await stage(t);
+  const posts = 1500;
+  const file = await writeZip(
+    at('large.zip'),
+    mastodonExport(Array.from({ length: posts }, (_, n) => mastodonNote(String(n), `<p>Post ${n}</p>`))),
+  );
+  const records = () => count(archive, 'records');
+  const seen: number[] = [];
+  for (const wanted of [1, 450]) {
+    const args = ['--home', home, 'import', 'mastodon', file, '--source', SOURCE.id];
+    const child = spawn(process.execPath, [PROGRAM, ...args], {
+      stdio: 'ignore',
+      env: { ...process.env, NODE_V8_COVERAGE: '' },
+    });
+    const ended = once(child, 'exit');
+    while (child.exitCode === null && (await records()) < wanted) await sleep(2);
+    child.kill('SIGKILL');
+    await ended;
+    seen.push(await records());
+    assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+  }
+  assert.ok((seen.at(-1) ?? 0) > 0);
+  t.diagnostic(`records after each kill: ${seen.join(', ')}`);
+  const { run } = await imported('mastodon', file);
+  assert.deepEqual([run.status, run.seen, run.changed], ['complete', posts, 0]);
+  assert.deepEqual([await records(), await count(archive, 'snapshots')], [posts, posts]);
+  assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
 });

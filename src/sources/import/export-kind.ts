@@ -5,8 +5,9 @@ import { InputError } from '../../core/errors.ts';
 import type { Identity } from '../../core/vocabulary.ts';
 import type { Item, MediaReference, Problem, Sighting } from '../collector.ts';
 import { type JsonPart, readJsonDocument, UnreadableJsonError } from '../slice.ts';
+import { damaged } from './container.ts';
 import { type Cut, type CutOptions, cutElements } from './cutter.ts';
-import { damaged, type ExportFile } from './export-file.ts';
+import type { ExportFile } from './export-file.ts';
 
 /** An item as the archive's own words have it. Its media are named by their paths in the file. */
 export interface ImportedItem {

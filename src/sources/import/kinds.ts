@@ -3,8 +3,9 @@
 import { InputError } from '../../core/errors.ts';
 import type { ExportKind } from './export-kind.ts';
 import { MASTODON_EXPORT } from './mastodon.ts';
+import { X_ARCHIVE } from './x.ts';
 
-const KINDS: readonly ExportKind[] = [MASTODON_EXPORT];
+const KINDS: readonly ExportKind[] = [MASTODON_EXPORT, X_ARCHIVE];
 
 /** @throws InputError when there is no such kind */
 export function exportKind(name: string): ExportKind {

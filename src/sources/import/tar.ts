@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { extract } from 'tar-stream';
 import { InputError, ServiceError } from '../../core/errors.ts';
 import { CollectError } from '../collect-error.ts';
-import { type Container, damaged, isBomb, Members, nameFault } from './export-file.ts';
+import { type Container, damaged, isBomb, Members, nameFault } from './container.ts';
 
 /** Folder in that of the run. */
 const UNPACKED = 'unpacked';

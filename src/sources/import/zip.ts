@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 import { type Entry, getFileNameLowLevel, openPromise, type ZipFile } from 'yauzl';
 import { InputError } from '../../core/errors.ts';
 import { CollectError } from '../collect-error.ts';
-import { type Container, damaged, isBomb, Members, nameFault } from './export-file.ts';
+import { type Container, damaged, isBomb, Members, nameFault } from './container.ts';
 
 /** What is kept of a directory's entry: an archive may have very many. */
 type Kept = Pick<
