@@ -413,7 +413,7 @@ function resolved(
   const store = located(value.store, root);
   const databaseUrl = written === null ? null : resolveSecret(written, root, environment, where);
   const sources = value.sources.map((one, index): SourceSettings => {
-    if (one.platform === 'bluesky' || one.platform === 'feed') return one;
+    if (one.platform === 'bluesky' || one.platform === 'feed' || one.platform === 'import') return one;
     const token = (text: string): Secret =>
       secretOf(text, `${shownAs}: sources[${index}].token`, root, environment);
     if (one.platform !== 'mastodon') return { ...one, token: token(one.token) };
