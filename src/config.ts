@@ -200,6 +200,24 @@ const source = z.discriminatedUnion('platform', [
     /^([A-Za-z0-9.]{1,100})$/,
     'must be the id of a Page, or the name in its address, such as cityofexample',
   ]),
+  z
+    .strictObject({
+      ...common,
+      platform: z.literal('youtube'),
+      account: z
+        .string()
+        .regex(
+          /^(UC[A-Za-z0-9_-]{22}|@[\p{L}\p{N}._·-]{1,64})$/u,
+          'must be a handle, such as @CityOfExample, or the id of a channel, UC and 22 characters',
+        ),
+      service: origin.default('https://www.googleapis.com'),
+      key: z.string(),
+      unitsPerDay: z.number().int().min(1).max(1_000_000_000).default(10_000),
+    })
+    .refine(({ service }) => !isReadableOnTheWay(service), {
+      path: ['service'],
+      message: 'must be https, for anyone on the way could read the key',
+    }),
 ]);
 
 /** @returns whether an origin is reached over plain http, and not on this machine */
@@ -414,13 +432,14 @@ function resolved(
   const databaseUrl = written === null ? null : resolveSecret(written, root, environment, where);
   const sources = value.sources.map((one, index): SourceSettings => {
     if (one.platform === 'bluesky' || one.platform === 'feed' || one.platform === 'import') return one;
-    const token = (text: string): Secret =>
-      secretOf(text, `${shownAs}: sources[${index}].token`, root, environment);
-    if (one.platform !== 'mastodon') return { ...one, token: token(one.token) };
+    const secret = (name: string, text: string): Secret =>
+      secretOf(text, `${shownAs}: sources[${index}].${name}`, root, environment);
+    if (one.platform === 'youtube') return { ...one, key: secret('key', one.key) };
+    if (one.platform !== 'mastodon') return { ...one, token: secret('token', one.token) };
     return {
       ...one,
       service: one.service ?? `https://${hostOf(one.account)}`,
-      token: one.token === null ? null : token(one.token),
+      token: one.token === null ? null : secret('token', one.token),
     };
   });
   return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources });

@@ -157,7 +157,9 @@ export async function checkSource(
   signal: AbortSignal,
 ): Promise<{ ok: boolean; findings: string[] }> {
   const { openCollector } = await import('./sources/open.ts');
-  await using collector = openCollector(source, { clock });
+  const { passingMeter } = await import('./sources/budget.ts');
+  // No archive is open: the few calls of a check are not counted against the day's budget.
+  await using collector = openCollector(source, { clock, meter: passingMeter() });
   try {
     const { account, findings } = await collector.check(signal);
     return { ok: true, findings: [account, ...findings] };

@@ -17,6 +17,7 @@ import { exportKind } from '../sources/import/kinds.ts';
 import { type ManualStatement, openManualCollector } from '../sources/manual.ts';
 import { openCollector } from '../sources/open.ts';
 import type { SourceName } from './documents.ts';
+import { meterOf } from './meter.ts';
 import type { RunOutcome } from './outcome.ts';
 import type { CaptureContext, RunCounts } from './progress.ts';
 import { captureSource } from './run.ts';
@@ -75,7 +76,10 @@ export async function collectSource(
   options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
 ): Promise<RunOutcome> {
   const source = await registerSource(context, settings);
-  await using collector = openCollector(settings, { clock: context.clock });
+  await using collector = openCollector(settings, {
+    clock: context.clock,
+    meter: meterOf(context.database.db),
+  });
   // Awaited here: the collector is closed when this function returns.
   return await captureSource(context, source, collector, options);
 }

@@ -185,7 +185,8 @@ async function runLocked(
       counts: { ...run.counts },
       errors: errors.map((e) => ({ ...e })),
     };
-    await finish(context, run, head, status === 'complete' && end !== null ? end.state : undefined);
+    const leavesState = status === 'complete' || (ended && end?.resumable === true);
+    await finish(context, run, head, leavesState ? end?.state : undefined);
     return outcomeOf(source.name, id, status, run.counts, errors);
   } finally {
     await rm(run.spool, { recursive: true, force: true });

@@ -94,11 +94,24 @@ export interface ImportSettings extends CommonSourceSettings {
   readonly schedule: null;
 }
 
+export interface YoutubeSettings extends CommonSourceSettings {
+  readonly platform: 'youtube';
+  /** A handle (@name) or a channel's id (UC…). */
+  readonly account: string;
+  /** The origin of the Data API. */
+  readonly service: string;
+  /** An API key of a Google Cloud project. */
+  readonly key: Secret;
+  /** Quota units that all sources with this key may spend in a day, which begins at midnight in Los Angeles. */
+  readonly unitsPerDay: number;
+}
+
 export type SourceSettings =
   | BlueskySettings
   | FeedSettings
   | MastodonSettings
   | MetaSettings
+  | YoutubeSettings
   | ImportSettings;
 
 /** What people capture by hand stands under a source of its own; no configured one can have this id. */

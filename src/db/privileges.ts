@@ -40,6 +40,7 @@ const RUNTIME_NEEDS: Needs = {
   payload_versions: ['UPDATE'],
   payload_locks: ['UPDATE', 'DELETE'],
   runs_begun: ['UPDATE', 'DELETE'],
+  units_spent: ['UPDATE'],
 };
 const ERASER_NEEDS: Needs = {
   snapshots: ['UPDATE'],

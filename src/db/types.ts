@@ -212,6 +212,12 @@ export interface Sources {
   platform: string;
 }
 
+export interface UnitsSpent {
+  credential: string;
+  period: string;
+  units: number;
+}
+
 export interface DB {
   accounts: Accounts;
   audit_payloads: AuditPayloads;
@@ -237,4 +243,5 @@ export interface DB {
   snapshots: Snapshots;
   source_states: SourceStates;
   sources: Sources;
+  units_spent: UnitsSpent;
 }

@@ -98,6 +98,8 @@ export type ProblemCode =
   | 'timeout'
   | 'http-status'
   | 'rate-limited'
+  /** What a metered platform, or the settings, let a credential ask in a day is used up. */
+  | 'budget-spent'
   | 'not-the-expected-format'
   | 'too-large'
   | 'refused-address'
@@ -136,9 +138,15 @@ export type CollectorEvent =
   /**
    * The last event of a run that came to its end. `coverage`: *all*: every item of the source that exists was offered, so
    * what was not seen is worth a look-up; *recent*: falling off the end is no sign of deletion (feeds); *unchanged*: the
-   * platform said that nothing changed (304). `state` is kept for the next run and committed with this run's end.
+   * platform said that nothing changed (304). `state` is kept for the next run and committed with this run's end, if the run is
+   * complete; *resumable*: if it is partial too, for the state claims no more than was read, and where it broke off.
    */
-  | { readonly type: 'end'; readonly coverage: 'all' | 'recent' | 'unchanged'; readonly state: Json };
+  | {
+      readonly type: 'end';
+      readonly coverage: 'all' | 'recent' | 'unchanged';
+      readonly state: Json;
+      readonly resumable?: boolean;
+    };
 
 /** The answer to a direct look-up of one item. An empty or failed answer is *unknown*, never a deletion. */
 export type LookUp =
@@ -176,7 +184,7 @@ export function isImportRule(rule: string): boolean {
 }
 
 export interface CollectOptions {
-  /** What the last completed run left in its `end` event, or null on the first run. */
+  /** What the last completed or resumable run left in its `end` event, or null on the first run. */
   readonly state: Json;
   /**
    * Whether no other run came after the one that left `state`. Else newer content may have been captured since, and the platform

@@ -86,6 +86,8 @@ export interface AskOptions {
   readonly accept?: string;
   /** Further request headers (conditional requests). Never recorded. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Called before every attempt: a metered platform counts each. What it throws ends the asking. */
+  readonly beforeAttempt?: () => Promise<void>;
 }
 
 const USER_AGENT = 'Muniment/1 (public records archive)';
@@ -221,6 +223,7 @@ export class Http implements AsyncDisposable {
     const shown = withoutSecrets(address);
     for (let attempt = 1; ; attempt += 1) {
       options.signal.throwIfAborted();
+      await options.beforeAttempt?.();
       const tried = await this.#once(address, options, totalMilliseconds, bodyBytes, read);
       if (!('setback' in tried)) return tried.value;
       const { error, wait } = tried.setback;

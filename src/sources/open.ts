@@ -3,6 +3,7 @@
 import { InputError } from '../core/errors.ts';
 import type { SourceSettings } from '../core/settings.ts';
 import { openBlueskyCollector } from './bluesky.ts';
+import type { Meter } from './budget.ts';
 import type { Collector } from './collector.ts';
 import { openFeedCollector } from './feed.ts';
 import type { HttpDependencies } from './http.ts';
@@ -10,8 +11,14 @@ import { openMastodonCollector } from './mastodon.ts';
 import { FACEBOOK } from './meta/facebook.ts';
 import { THREADS } from './meta/threads.ts';
 import { openMetaCollector } from './meta.ts';
+import { openYoutubeCollector } from './youtube.ts';
 
-export function openCollector(settings: SourceSettings, dependencies: HttpDependencies): Collector {
+export interface CollectorDependencies extends HttpDependencies {
+  /** Where what metered platforms are asked is counted. */
+  readonly meter: Meter;
+}
+
+export function openCollector(settings: SourceSettings, dependencies: CollectorDependencies): Collector {
   switch (settings.platform) {
     case 'bluesky':
       return openBlueskyCollector(settings, dependencies);
@@ -30,5 +37,7 @@ export function openCollector(settings: SourceSettings, dependencies: HttpDepend
       return openMetaCollector(FACEBOOK, settings, dependencies);
     case 'threads':
       return openMetaCollector(THREADS, settings, dependencies);
+    case 'youtube':
+      return openYoutubeCollector(settings, dependencies);
   }
 }

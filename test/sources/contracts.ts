@@ -7,6 +7,7 @@ import { facebook } from './contracts/facebook.ts';
 import { feed } from './contracts/feed.ts';
 import { mastodon } from './contracts/mastodon.ts';
 import { threads } from './contracts/threads.ts';
+import { youtube } from './contracts/youtube.ts';
 
 export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'import'>, CollectorContract>> = {
   bluesky,
@@ -14,4 +15,5 @@ export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'imp
   feed,
   mastodon,
   threads,
+  youtube,
 };

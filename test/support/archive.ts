@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { registerSource } from '../../src/capture/collect.ts';
+import { meterOf } from '../../src/capture/meter.ts';
 import type { RunOutcome } from '../../src/capture/outcome.ts';
 import { captureSource } from '../../src/capture/run.ts';
 import type { Environment } from '../../src/config.ts';
@@ -98,7 +99,7 @@ export async function captureFrom(
   const spool = join(archive.settings.home, 'spool');
   const context = { database, store, ledger, clock, actor: account.id, spool };
   const source = await registerSource(context, settings);
-  await using collector = openCollector(settings, dependencies);
+  await using collector = openCollector(settings, { meter: meterOf(database.db), ...dependencies });
   return await captureSource(context, source, altered(collector), { signal: new AbortController().signal });
 }
 

@@ -261,7 +261,7 @@ export class CollectorStage {
     this.items.splice(this.items.indexOf(item), 1);
   }
 
-  /** One run, so long after the one before that it reads all; waits take no time and are told. */
+  /** One run, so long after the one before that it reads all; waits take no time and are told. What the platform never tells is no trouble. */
   async run(options: RunOptions = {}): Promise<RunOutcome & { readonly slept: readonly number[] }> {
     const archive = options.archive ?? this.archive;
     const [configured] = archive.settings.sources;

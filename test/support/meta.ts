@@ -4,10 +4,11 @@ import type { TestContext } from 'node:test';
 import type { Json } from '../../src/core/canonical.ts';
 import { Secret } from '../../src/core/secret.ts';
 import type { MetaSettings } from '../../src/core/settings.ts';
+import { passingMeter } from '../../src/sources/budget.ts';
 import type { Collector, CollectorEvent, LookUp, Sighting } from '../../src/sources/collector.ts';
 import type { HttpDependencies } from '../../src/sources/http.ts';
 import { openCollector } from '../../src/sources/open.ts';
-import type { FakeGraph, FakeNode } from './graph.ts';
+import type { FakeGraph } from './graph.ts';
 import { never, patient } from './replay.ts';
 
 export const TOKEN = 'EAAB7tok3nthatnobodymaysee';
@@ -23,7 +24,7 @@ export function metaCollector(
   { origin }: FakeGraph,
   dependencies: HttpDependencies = patient(),
 ): Collector {
-  const collector = openCollector(metaSettings(platform, origin), dependencies);
+  const collector = openCollector(metaSettings(platform, origin), { meter: passingMeter(), ...dependencies });
   t.after(() => collector[Symbol.asyncDispose]());
   return collector;
 }
@@ -38,7 +39,7 @@ export async function runOf(collector: Collector, state: Json = null, isLatest =
   return {
     profile: all.find((one) => one.item.kind === 'profile') as Sighting,
     sightings: all.filter((one) => one.item.kind !== 'profile'),
-    of: (node: FakeNode) => all.find((one) => one.identity.platformId === node.id) as Sighting,
+    of: (node: { readonly id: string }) => all.find((one) => one.identity.platformId === node.id) as Sighting,
     rejected: pages.flatMap((page) => page.rejected),
     problems: problems.filter(({ code }) => code !== 'standing-gap'),
     gaps: problems.filter(({ code }) => code === 'standing-gap').map(({ message }) => message),
@@ -51,7 +52,7 @@ export async function runOf(collector: Collector, state: Json = null, isLatest =
 export async function lookUpOf(
   collector: Collector,
   seen: Awaited<ReturnType<typeof runOf>>,
-  nodes: readonly FakeNode[],
+  nodes: readonly { readonly id: string }[],
 ): Promise<LookUp[]> {
   const answers: LookUp[] = [];
   const identities = nodes.map((node) => seen.of(node).identity);

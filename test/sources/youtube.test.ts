@@ -1,0 +1,218 @@
+// What is particular to YouTube, against answers built from its published reference: the day's units, comments that are turned off, long
+// threads, and what becomes of what is no longer listed.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Json } from '../../src/core/canonical.ts';
+import { Secret } from '../../src/core/secret.ts';
+import type { YoutubeSettings } from '../../src/core/settings.ts';
+import { type Meter, passingMeter } from '../../src/sources/budget.ts';
+import { CollectError } from '../../src/sources/collect-error.ts';
+import type { Collector } from '../../src/sources/collector.ts';
+import { openCollector } from '../../src/sources/open.ts';
+import { lookUpOf, runOf } from '../support/meta.ts';
+import { never, patient } from '../support/replay.ts';
+import { FakeYoutube, refusal } from '../support/youtube.ts';
+
+const KEY = 'AIzaNobodyMaySeeThisKey';
+
+interface Staged {
+  readonly unitsPerDay?: number;
+  readonly meter?: Meter;
+  readonly now?: () => Temporal.Instant;
+}
+
+function youtube(t: TestContext, { origin }: FakeYoutube, staged: Staged = {}): Collector {
+  const { unitsPerDay = 10_000, meter = passingMeter(), now } = staged;
+  const settings: YoutubeSettings = {
+    id: 'city',
+    platform: 'youtube',
+    schedule: null,
+    confirmDates: null,
+    account: '@city',
+    service: origin,
+    key: new Secret('file:key', () => KEY),
+    unitsPerDay,
+  };
+  const dependencies = { ...patient(), ...(now === undefined ? {} : { clock: { now } }) };
+  const collector = openCollector(settings, { meter, ...dependencies });
+  t.after(() => collector[Symbol.asyncDispose]());
+  return collector;
+}
+
+/** @returns calls made since it was last asked */
+function callsOf(fake: FakeYoutube): string[] {
+  return fake.calls.splice(0);
+}
+
+test('a channel’s videos and everybody’s comments are read once, the replies that a thread does not show too', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  const first = fake.publish('council meeting');
+  const second = fake.publish('budget hearing');
+  const opinion = fake.comment('Too loud.', first);
+  const replies = Array.from({ length: 12 }, (_, n) => fake.comment(`reply ${n}`, first, opinion, 'bob'));
+  fake.comment('Thank you', second);
+  fake.repliesOnPage = 5;
+  const run = await runOf(youtube(t, fake));
+  assert.deepEqual([run.sightings.length, run.problems, run.rejected, run.coverage], [16, [], [], 'all']);
+  const { item } = run.of(replies[11] as (typeof replies)[number]);
+  assert.deepEqual(
+    [item.kind, item.text, item.inReplyTo, item.threadRoot, item.author.handle],
+    ['reply', 'reply 11', opinion.id, first.id, '@bob'],
+  );
+  assert.equal(item.url, `https://www.youtube.com/watch?v=${first.id}&lc=${replies[11]?.id}`);
+  assert.deepEqual(run.profile.item.title, 'City of Example');
+  assert.match(run.gaps.join('\n'), /not the video itself|neither the video itself/);
+  assert.match(run.gaps.join('\n'), /held for review[\s\S]*not what it said before/);
+});
+
+test('the key goes into a header alone, and stands in no address, problem or finding', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  fake.comment('Hello', fake.publish('meeting'));
+  const collector = youtube(t, fake);
+  const { findings } = await collector.check(never());
+  const run = await runOf(collector);
+  assert.ok(fake.keys.length > 0 && fake.keys.every((key) => key === KEY));
+  const { sightings, problems, gaps, state } = run;
+  const told = JSON.stringify([findings, problems, gaps, state, sightings.map(({ exchange }) => exchange)]);
+  assert.ok(!told.includes(KEY) && !fake.calls.some((call) => call.includes(KEY)));
+  fake.instead = () => refusal('keyInvalid');
+  await assert.rejects(
+    collector.check(never()),
+    (error: CollectError) => error.problem.code === 'access-lost' && /API key/.test(error.hint ?? ''),
+  );
+});
+
+test('a run in which nothing happens asks three times, and finds a comment below an old video and an edit of the newest', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  const videos = Array.from({ length: 70 }, (_, n) => fake.publish(`video ${n}`));
+  for (const video of videos) fake.comment(`on ${video.title}`, video);
+  const collector = youtube(t, fake);
+  let { state } = await runOf(collector);
+  callsOf(fake);
+  const quiet = await runOf(collector, state);
+  assert.deepEqual([callsOf(fake).length <= 3, quiet.coverage, quiet.problems], [true, 'recent', []]);
+  const late = fake.comment('I only saw this now.', videos[2] as (typeof videos)[number]);
+  (videos[69] as (typeof videos)[number]).description = 'Corrected';
+  const next = await runOf(collector, quiet.state);
+  assert.equal(next.of(late).item.threadRoot, videos[2]?.id);
+  assert.equal(next.of(videos[69] as (typeof videos)[number]).item.text, 'Corrected');
+  assert.ok(callsOf(fake).length <= 4);
+  // An answer below what was said long ago moves the count of its video, if it is one of the newest.
+  const answer = fake.comment('So did I.', videos[60] as (typeof videos)[number], fake.comments[60]);
+  state = next.state;
+  const last = await runOf(collector, state);
+  assert.equal(last.of(answer)?.item.inReplyTo, fake.comments[60]?.id);
+});
+
+test('where a video takes no comments, that is no failure; those that it had are hidden, not deleted', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  const video = fake.publish('hearing');
+  const comments = [fake.comment('one', video), fake.comment('two', video)];
+  const collector = youtube(t, fake);
+  const seen = await runOf(collector);
+  video.commentsOff = true;
+  const after = await runOf(collector);
+  assert.deepEqual([after.coverage, after.problems, after.sightings.length], ['all', [], 1]);
+  const answers = await lookUpOf(collector, seen, comments);
+  assert.deepEqual(
+    answers.map(({ state }) => state),
+    ['hidden', 'hidden'],
+  );
+});
+
+test('what is gone is told apart: deleted, private, its author’s account gone; and what cannot be asked is unknown', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  const [kept, removed, closed] = ['kept', 'removed', 'closed'].map((word) => fake.publish(word)) as [
+    ReturnType<FakeYoutube['publish']>,
+    ReturnType<FakeYoutube['publish']>,
+    ReturnType<FakeYoutube['publish']>,
+  ];
+  const [deleted, left] = [fake.comment('a', kept), fake.comment('b', kept, null, 'leaving')];
+  const [below, within] = [fake.comment('c', removed), fake.comment('d', closed)];
+  const collector = youtube(t, fake);
+  const seen = await runOf(collector);
+  deleted.deleted = true;
+  left.deleted = true;
+  fake.gone.add('leaving');
+  removed.deleted = true;
+  closed.isPrivate = true;
+  const all = [kept, removed, closed, deleted, left, below, within];
+  const statesOf = async (): Promise<string[]> =>
+    (await lookUpOf(collector, seen, all))
+      .toSorted((one, other) => placeOf(one) - placeOf(other))
+      .map(({ state }) => state);
+  const placeOf = (one: { identity: { platformId: string } }): number =>
+    all.findIndex(({ id }) => id === one.identity.platformId);
+  await runOf(collector);
+  assert.deepEqual(await statesOf(), [
+    'present',
+    'deleted',
+    'access-lost',
+    'deleted',
+    'account-gone',
+    'deleted',
+    'access-lost',
+  ]);
+  fake.instead = () => refusal('quotaExceeded');
+  assert.deepEqual(new Set(await statesOf()), new Set(['unknown']));
+});
+
+test('a day’s units are never exceeded, by any source with the key; a reading that they end goes on the day after, where it was', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  for (let n = 0; n < 30; n += 1) fake.comment('hello', fake.publish(`video ${n}`));
+  let now = Temporal.Instant.from('2026-11-20T20:00:00Z');
+  const meter = passingMeter();
+  const staged = { unitsPerDay: 20, meter, now: () => now };
+  const collector = youtube(t, fake, staged);
+  const seen = new Set<string>();
+  const taken = (run: Awaited<ReturnType<typeof runOf>>): void => {
+    for (const { identity } of run.sightings) seen.add(identity.platformId);
+  };
+  const first = await runOf(collector);
+  taken(first);
+  assert.equal(first.coverage, 'recent');
+  assert.equal(first.problems.length, 1);
+  assert.match(
+    first.problems[0]?.message ?? '',
+    /16 of the 20 units a day .*are spent until 2026-11-21T08:00:00.*What is left, the comments below \d+ videos, takes at least \d+/,
+  );
+  assert.equal(callsOf(fake).length, 16);
+  // Another source with the same key has no units of its own.
+  await runOf(youtube(t, fake, staged)).catch((error: unknown) => {
+    assert.ok(error instanceof CollectError && error.problem.code === 'budget-spent');
+  });
+  assert.ok(callsOf(fake).length <= 4);
+  let state: Json = first.state;
+  for (let day = 1; day <= 3; day += 1) {
+    now = now.add({ hours: 24 });
+    const run = await runOf(collector, state);
+    taken(run);
+    assert.ok(callsOf(fake).length <= 20);
+    state = run.state;
+  }
+  assert.equal(seen.size, 60, 'everything is there after three days');
+});
+
+test('when YouTube itself says that the units are spent, the run says until when', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  fake.comment('hello', fake.publish('video'));
+  fake.instead = (url) => (url.pathname.endsWith('commentThreads') ? refusal('quotaExceeded') : null);
+  const run = await runOf(youtube(t, fake, { now: () => Temporal.Instant.from('2026-07-01T12:00:00Z') }));
+  assert.deepEqual([run.coverage, run.problems.length], ['recent', 1]);
+  assert.match(run.problems[0]?.message ?? '', /are spent until 2026-07-02T07:00:00/);
+});
+
+test('a handle that names another channel than before stops the run: nothing of the other is captured as the first’s', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  fake.publish('video');
+  const now = { is: Temporal.Instant.from('2026-11-20T20:00:00Z') };
+  const collector = youtube(t, fake, { now: () => now.is });
+  const { state } = await runOf(collector);
+  fake.account = 'somebody';
+  now.is = now.is.add({ hours: 30 });
+  await assert.rejects(runOf(collector, state), (error: CollectError) => {
+    assert.match(error.message, /now names another channel/);
+    return error.problem.code === 'access-lost';
+  });
+});
