@@ -71,7 +71,7 @@ await run(
   process.execPath,
   [
     '--test',
-    `--test-concurrency=${availableParallelism() + 2}`,
+    `--test-concurrency=${availableParallelism() + 4}`,
     ...(named.length > 0
       ? []
       : [

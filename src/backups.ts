@@ -1,8 +1,6 @@
 // Backups as the interfaces call them: make one of an opened archive, and list those that were made. Each is entered in the ledger under
 // seal, with the day on which it is to be removed, so that whoever certifies a destruction knows where copies may still lie.
 
-import { realpath } from 'node:fs/promises';
-import { basename, dirname, join, sep } from 'node:path';
 import { type Manifest, type OpenedBackup, openBackup, requireSigned } from './backup/manifest.ts';
 import { type BackupPlace, openPlace, type PlaceOptions, parseAddress } from './backup/place.ts';
 import type { Sealing } from './backup/seal.ts';
@@ -18,6 +16,7 @@ import { BODY_KIND } from './ledger/body-kind.ts';
 import { sealedBody } from './ledger/entry.ts';
 import { signNote } from './ledger/note.ts';
 import { policyPaths } from './policy/load.ts';
+import { isSameFolder } from './store/same-place.ts';
 
 export const BACKUP_KIND = BODY_KIND.backup;
 
@@ -140,30 +139,14 @@ async function requireApart(
       },
     );
   }
-  const place = await realPath(at.folder);
   for (const [what, folder] of [
     ["the archive's home", home],
     ["the archive's payloads", store.provider === 'directory' ? store.path : home],
   ] as const) {
-    const own = await realPath(folder);
-    if (!isWithin(place, own) && !isWithin(own, place)) continue;
+    if (!(await isSameFolder(at.folder, folder))) continue;
     throw new InputError(`the place ${at.folder} is not apart from ${what} in ${folder}`, {
       hint: 'What takes the archive must not take its backup: name a folder elsewhere, best on another disk.',
     });
-  }
-}
-
-const isWithin = (path: string, folder: string): boolean =>
-  path === folder || path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
-
-/** Links resolved, as far as the path exists. */
-async function realPath(path: string): Promise<string> {
-  try {
-    return await realpath(path);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT' && code !== 'ENOTDIR') throw error;
-    return join(await realPath(dirname(path)), basename(path));
   }
 }
 

@@ -4,7 +4,9 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
 import { type Environment, readSettings, type Settings } from './config.ts';
+import { parsedJson } from './core/canonical.ts';
 import { type Clock, instantText } from './core/clock.ts';
 import { InputError, RefusedError, VerificationError } from './core/errors.ts';
 import type { Account, Role } from './core/people.ts';
@@ -196,9 +198,25 @@ export async function openArchive(
   };
 }
 
+/**
+ * @param text of the file that stands while the archive is not finished
+ * @returns what the call that was interrupted wrote down
+ * @throws InputError when it is damaged: who goes on then would not know whether it is the same call
+ */
+export function unfinishedTrace<Trace extends object>(home: string, text: string): Partial<Trace> {
+  const read = z.looseObject({}).safeParse(parsedJson(Buffer.from(text)));
+  if (read.success) return read.data as Partial<Trace>;
+  throw new InputError(
+    `${homePaths(home).unfinished} says that the archive is not finished, and is damaged`,
+    {
+      hint: 'Run `muniment db remove` there, then remove the folder and begin anew.',
+    },
+  );
+}
+
 /** @param text of the file that stands while the archive is not finished. What is only half there must not serve. */
 function unfinishedError(home: string, text: string): InputError {
-  const { work = 'init' } = JSON.parse(text) as { work?: string };
+  const { work = 'init' } = unfinishedTrace<{ work?: string }>(home, text);
   return new InputError(`the archive in ${home} is not finished: its \`muniment ${work}\` was interrupted`, {
     hint: `Run \`muniment ${work}\` again with the same answers.`,
   });

@@ -32,7 +32,7 @@ export async function readDrill(file: string): Promise<Drill | null> {
   const read = drillFile.safeParse(parsedJson(Buffer.from(text)));
   if (read.success) return read.data;
   throw new InputError(`${file} says that this home is a drill, and is damaged`, {
-    hint: 'Restore the backup with --drill again, into another home; nothing in a drill is worth mending.',
+    hint: 'Nothing in a drill is worth mending: run `muniment db remove` there, remove the folder, and restore the backup with --drill again.',
     cause: read.error,
   });
 }

@@ -16,7 +16,6 @@ import type { SourceSettings } from './core/settings.ts';
 import { addressOf } from './db/database.ts';
 import { letEmbeddedStay, removeEmbedded, stopEmbedded } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
-import { readDrill } from './drill.ts';
 import type { ExportResult } from './export/export.ts';
 import { type BundleCheck, checkBundle, checkText } from './export/verify-bundle.ts';
 import { retentionLines } from './governance.ts';
@@ -202,7 +201,8 @@ async function stopRunning(home: string, environment: Environment): Promise<bool
  */
 async function removeDatabase(home: string, environment: Environment): Promise<boolean> {
   const { drill, unfinished } = homePaths(resolve(home));
-  if ((await readDrill(drill)) === null && (await readOptional(unfinished)) === null) {
+  // By their being there: whatever became of what they say, no archive has them.
+  if ((await readOptional(drill)) === null && (await readOptional(unfinished)) === null) {
     await readSettings(home, environment); // a folder that holds nothing must not be told that it holds a ledger
     throw new RefusedError(`${home} is no drill, and not left unfinished: its database may hold a ledger`, {
       hint: 'Only the database of a drill, or of an archive whose making was not finished, is removed.',

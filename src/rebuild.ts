@@ -3,6 +3,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import {
   adoptEntries,
   copyBodies,
@@ -12,7 +13,7 @@ import {
   rebuildFrom,
 } from './backup/replay.ts';
 import { type Environment, readSettings } from './config.ts';
-import { homePaths, MIGRATIONS, openHomeDatabase, readOptional } from './context.ts';
+import { homePaths, MIGRATIONS, openHomeDatabase, readOptional, unfinishedTrace } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { sha256Hex } from './core/digest.ts';
 import { InputError, RefusedError } from './core/errors.ts';
@@ -188,7 +189,7 @@ const sourceName = (request: RebuildRequest): string =>
 async function formerCall(request: RebuildRequest, path: string): Promise<Unfinished | null> {
   const text = await readOptional(path);
   if (text === null) return null;
-  const former = JSON.parse(text) as Partial<Unfinished>;
+  const former = unfinishedTrace<Unfinished>(dirname(path), text);
   if (former.work === 'rebuild' && former.from === sourceName(request)) return former as Unfinished;
   throw new InputError('another interrupted call has begun to make this archive', {
     hint: 'Finish that one first, with the answers it was given.',

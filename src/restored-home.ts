@@ -11,7 +11,7 @@ import { type BackupPlace, openPlace, parseAddress } from './backup/place.ts';
 import type { Unsealing } from './backup/seal.ts';
 import { placeOptions } from './backups.ts';
 import { type Environment, readSettings } from './config.ts';
-import { homePaths, MIGRATIONS } from './context.ts';
+import { homePaths, MIGRATIONS, unfinishedTrace } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, RefusedError, VerificationError } from './core/errors.ts';
 import { makeFolder, makeNamedFolder } from './core/folder.ts';
@@ -133,7 +133,7 @@ export async function prepareHome(
       throw new InputError(`${home} is not empty`, {
         hint: 'An archive is restored into a home of its own: name a folder that does not exist or is empty.',
       });
-    const former = JSON.parse(await readFile(paths.unfinished, 'utf8')) as Partial<Unfinished>;
+    const former = unfinishedTrace<Unfinished>(home, await readFile(paths.unfinished, 'utf8'));
     if (
       former.work === wanted.work &&
       former.manifest === wanted.manifest &&

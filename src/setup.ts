@@ -6,7 +6,7 @@ import { access, link, open, readdir, readFile, rm, writeFile } from 'node:fs/pr
 import { basename, dirname, join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { type Environment, parseSettings, readSettings, type Settings } from './config.ts';
-import { homePaths, MIGRATIONS, openHomeDatabase, SOFTWARE, signHead } from './context.ts';
+import { homePaths, MIGRATIONS, openHomeDatabase, SOFTWARE, signHead, unfinishedTrace } from './context.ts';
 import type { Clock } from './core/clock.ts';
 import { InputError, RefusedError } from './core/errors.ts';
 import { makeFolder, makeNamedFolder } from './core/folder.ts';
@@ -130,7 +130,7 @@ async function requireSameAnswers(home: string, answers: Answers): Promise<void>
       });
     throw new InputError(`${home} is not empty`, { hint: 'Name a folder that does not exist or is empty.' });
   }
-  const former = JSON.parse(await readFile(unfinished, 'utf8')) as Answers;
+  const former = unfinishedTrace<Answers>(home, await readFile(unfinished, 'utf8'));
   const differing = (Object.keys(answers) as (keyof Answers)[])
     .filter((key) => JSON.stringify(former[key]) !== JSON.stringify(answers[key]))
     .map((key) => `${key} was ${JSON.stringify(former[key])} and is now ${JSON.stringify(answers[key])}`);

@@ -41,13 +41,13 @@ export class IncompleteError extends MunimentError {
   override readonly exitCode: ExitCode = EXIT.incomplete;
 }
 
-/** A service that Muniment needs (database, store, platform) cannot be reached or does not answer as it must. */
-export class ServiceError extends MunimentError {}
-
-/** A service went away, or could do no more, while it was in use: what was done before stands, and running again goes on from there. */
-export class ServiceLostError extends ServiceError {
+/** A service that Muniment needs (database, store, disk, platform) cannot be reached or does not answer as it must. */
+export class ServiceError extends MunimentError {
   override readonly exitCode: ExitCode = EXIT.incomplete;
 }
+
+/** A service went away, or could do no more, while it was in use: what was done before stands, and running again goes on from there. */
+export class ServiceLostError extends ServiceError {}
 
 /** A key that the store does not hold: never used for a failure to read. */
 export class ObjectNotFoundError extends MunimentError {

@@ -25,8 +25,7 @@ export async function isSamePlace(
   { clock, signal }: { clock: Clock; signal: AbortSignal },
 ): Promise<boolean> {
   const [from, to] = [source.settings, target.settings];
-  if (from.provider === 'directory' && to.provider === 'directory')
-    return (await isWithin(to.path, from.path)) || (await isWithin(from.path, to.path));
+  if (from.provider === 'directory' && to.provider === 'directory') return isSameFolder(to.path, from.path);
   if (from.provider !== 's3' || to.provider !== 's3') return false;
   // Keys of neither could stand under the other's prefix, in whatever bucket.
   if (!from.prefix.startsWith(to.prefix) && !to.prefix.startsWith(from.prefix)) return false;
@@ -38,7 +37,12 @@ export async function isSamePlace(
   );
 }
 
-/** Whether what is written to one store would lie in the folder of another, or in its objects. */
+/** @returns whether two folders are one, or one of them lies within the other, by whatever name and mount; neither needs to exist */
+export async function isSameFolder(one: string, other: string): Promise<boolean> {
+  return (await isWithin(one, other)) || (await isWithin(other, one));
+}
+
+/** Whether what is written to one folder would lie in another, or in its objects. */
 async function isWithin(inner: string, outer: string): Promise<boolean> {
   const around = new Set<string>();
   for (const path of [inner, join(inner, 'objects')])

@@ -165,7 +165,7 @@ describe('a drill beside an archive that lives', () => {
       await writeFile(note, damaged);
       const { code, stderr } = await run('status');
       assert.equal(code, 2, stderr);
-      assert.match(stderr, /\.drill says that this home is a drill, and is damaged\n {2}Restore the backup/);
+      assert.match(stderr, /\.drill says that this home is a drill, and is damaged\n {2}.*db remove/);
     }
     await writeFile(note, said);
     await assert.rejects(openArchive(home, environmentWith(variables), systemClock), RefusedError);

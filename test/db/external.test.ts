@@ -227,12 +227,12 @@ test('a database that cannot serve is told in one sentence with what to do next,
       /refuses the password of stranger/,
     ],
     ['no such database', ref('URL'), urlOf('absent'), 2, /has no database absent/],
-    ['nobody listens', ref('URL'), `postgres://archive:${PASSWORD}@127.0.0.1:1/faults`, 1, /does not answer/],
+    ['nobody listens', ref('URL'), `postgres://archive:${PASSWORD}@127.0.0.1:1/faults`, 5, /does not answer/],
     [
       'no such host',
       ref('URL'),
       `postgres://archive:${PASSWORD}@database.invalid/faults`,
-      1,
+      5,
       /does not answer/,
     ],
     ['not migrated', ref('URL'), urlOf('bare'), 2, /lacks \d+ migrations?\n/],
@@ -302,7 +302,7 @@ test('a home whose database went away or is another archive’s says so, and wri
   assert.equal((await collect(database)).code, 0);
   assert.equal((await collect(database.replace(PASSWORD, WRONG))).code, 2);
   const gone = await collect(`postgres://archive:${PASSWORD}@127.0.0.1:1/strayed`);
-  assert.equal(gone.code, 1, gone.text);
+  assert.equal(gone.code, 5, gone.text);
   const again = await make(home, 'a.example', database);
   assert.equal(again.code, 2);
   assert.match(again.text, /already holds an archive/);

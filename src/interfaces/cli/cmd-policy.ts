@@ -46,7 +46,7 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
   const policy = program.command('policy').description('retention schedules and what they decide');
   policy
     .command('check')
-    .description('check the files under policies/')
+    .description('check the files under policies/, by themselves: no database is asked')
     .action(async () => {
       const settings = await readSettings(shell.home(), shell.environment);
       const result = await checkPolicyFiles(settings, shell.clock);
@@ -59,6 +59,11 @@ export function addPolicyCommands(program: Command, shell: Shell): void {
               ? `No policy file in ${settings.home}/policies: schedules belong in schedules/, holds in holds/. Without a schedule every record is retained.`
               : `${result.files} file${result.files === 1 ? '' : 's'} read: ${count('error')} errors, ${count('warning')} warnings`,
             ...result.findings.map(findingLine),
+            ...(count('error') === 0
+              ? [
+                  'What is in force was not asked: `muniment policy apply` refuses where a hold in force has lost its file.',
+                ]
+              : []),
           ].join('\n'),
         );
       if (count('error') > 0) shell.end(EXIT.usage);

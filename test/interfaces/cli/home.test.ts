@@ -84,7 +84,7 @@ test('a bundle that the disk does not take is told with what to do, and nothing 
     ended.stderr,
     /^muniment: could not write the bundle .*bundle\.zip: .*\n {2}A limit on the size .*\n$/,
   );
-  assert.equal('code' in ended && ended.code, 1);
+  assert.equal('code' in ended && ended.code, 5);
   assert.deepEqual(await readdir(outFolder), []);
 });
 
@@ -124,7 +124,17 @@ test('the database of an archive is not removed, that of one whose making never 
     [2, [`muniment: ${join(two, 'policies')} holds no archive: there is no muniment.yaml`]],
   );
 
-  await writeFile(unfinished, JSON.stringify({ work: 'restore' }));
+  // Cut off by a full disk, say: what it was is not known, and so nothing goes on with it.
+  await writeFile(unfinished, '{"work":');
+  const init = ['init', two, '--name', 'B', '--origin', 'b.example', '--timezone', 'UTC'];
+  for (const command of [['--home', two, 'status'], init]) {
+    const damaged = await muniment(command);
+    assert.equal(damaged.code, 2, damaged.stderr);
+    assert.match(
+      damaged.stderr,
+      /\.unfinished says that .* is not finished, and is damaged\n {2}.*db remove/,
+    );
+  }
   for (const removed of [true, false]) {
     const done = await muniment(['--json', '--home', two, 'db', 'remove']);
     assert.deepEqual([done.code, JSON.parse(done.stdout)], [0, { removed }]);
