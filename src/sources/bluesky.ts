@@ -1,26 +1,35 @@
-// Reads an account on Bluesky (AT Protocol) over its public HTTP methods: the account's posts, replies and reposts to the end
-// of its feed, then everybody's replies below them. How one answer becomes items is in bluesky/sighting.ts.
+// Reads an account on Bluesky (AT Protocol) over its public HTTP methods: the account's posts, replies and reposts, then everybody's
+// replies below them. A long feed is read to its end once a day, and in between until it meets what is known. How one answer becomes items
+// is in bluesky/sighting.ts.
 
 import { rm } from 'node:fs/promises';
 import type { Json } from '../core/canonical.ts';
+import { instantText } from '../core/clock.ts';
 import type { BlueskySettings } from '../core/settings.ts';
 import { quarantined, rejected, UnreadableAnswerError } from './answer.ts';
 import { sha256OfContentId } from './bluesky/content-id.ts';
 import { lookUpItems } from './bluesky/look-up.ts';
 import { Repositories } from './bluesky/repositories.ts';
-import { PLATFORM, readPost, readRepost } from './bluesky/sighting.ts';
+import { momentOrNull, PLATFORM, readPost, readRepost } from './bluesky/sighting.ts';
 import { incompleteThread, readThread, type ThreadReader } from './bluesky/threads.ts';
 import { feedPage, profileView, resolvedHandle } from './bluesky/views.ts';
 import { callXrpc, requireAccepted, type XrpcAnswer, xrpcAddress } from './bluesky/xrpc.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Problem, Rejected, Sighting } from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
+import { areStillListed, isWholeDue } from './walk.ts';
 
 const PAGE_SIZE = '100';
 /** Pages in a row that bring nothing new before the feed counts as going in circles. */
 const BARREN_PAGES = 3;
 /** Threads in a row that fail before the service counts as failing. */
 const FAILED_THREADS = 5;
+/** A feed that is read to its end in so many requests is read so every time. A longer one is once a day; in between, only what is new. */
+const SHORT_FEED = 2;
+/** Threads of younger posts are read every time; others when the count of replies changes, and when the whole account is read. */
+const YOUNG = Temporal.Duration.from({ hours: 7 * 24 });
+/** How many of the newest elements a run leaves for the next one to find its place by: more than a page. */
+const REMEMBERED = 2 * Number(PAGE_SIZE);
 
 interface Account {
   readonly did: string;
@@ -28,14 +37,36 @@ interface Account {
   readonly postsCount: number | null;
 }
 
-/** What a walk through the account's feed finds besides items. */
+/** What a complete run leaves for the next. */
+interface State {
+  readonly account: string;
+  /** When the whole account was last read. */
+  readonly wholeAt: string;
+  /** Requests that its feed took then. */
+  readonly pages: number;
+  /** Posts that the service counted. */
+  readonly posts: number | null;
+  /** The newest elements of the feed, newest first, each with its count of replies. */
+  readonly newest: readonly (readonly [uri: string, replies: number])[];
+}
+
+/** What is remembered of an element until the feed has been read. */
+interface Listed {
+  readonly uri: string;
+  readonly kind: 'root' | 'reply' | 'repost';
+  readonly replies: number;
+  /** When the service first saw it; null where it does not say. */
+  readonly indexedAt: string | null;
+}
+
+/** A walk through the account's feed. */
 interface Feed {
-  /** Own posts that have replies, newest first. */
-  readonly withReplies: { readonly roots: string[]; readonly replies: string[] };
-  /** The account's own posts and replies that it listed. */
-  posts: number;
+  /** Newest first. */
+  readonly listed: Listed[];
   unnamedReposts: number;
-  whole: boolean;
+  pages: number;
+  /** *end*: nothing more came. *known*: the rest was read before, and nothing has gone. *broken*: a part of it could not be read. */
+  ended: 'end' | 'known' | 'broken';
 }
 
 /**
@@ -90,10 +121,14 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     if (settings.repository !== null && !repositories.hasBegun) await findAccount(signal);
   }
 
-  async function* collect({ state, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
+  async function* collect({ state, isLatest, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
     const account = await findAccount(signal);
-    const before = accountOf(state);
-    if (before !== null && before !== account.did) throw reassigned(settings.account, before, account.did);
+    const known = accountOf(state);
+    if (known !== null && known !== account.did) throw reassigned(settings.account, known, account.did);
+    const before = stateOf(state);
+    const now = dependencies.clock.now();
+    const isDue =
+      before === null || !isLatest || before.pages <= SHORT_FEED || isWholeDue(before.wholeAt, now);
     if (account.postsCount !== null) yield { type: 'reported', what: 'posts', count: account.postsCount };
     const reader: ThreadReader = {
       http,
@@ -103,12 +138,18 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
       covered: new Set(),
       notShown: 0,
     };
-    const feed: Feed = { withReplies: { roots: [], replies: [] }, posts: 0, unnamedReposts: 0, whole: true };
-    yield* readFeed(account, reader, feed, signal);
-    let whole = feed.whole;
+    const feed: Feed = { listed: [], unnamedReposts: 0, pages: 0, ended: 'broken' };
+    yield* readFeed(account, reader, feed, isDue ? null : before, signal);
+    const remembered = new Map(before?.newest);
+    // Where the feed was not read to its end, a thread of an old post is worth a request only if something happened in it.
+    const isStirred = ({ uri, replies, indexedAt }: Listed): boolean =>
+      feed.ended !== 'known' || remembered.get(uri) !== replies || !isOlder(indexedAt, now.subtract(YOUNG));
+    const wanted = feed.listed.filter((one) => one.kind !== 'repost' && one.replies > 0 && isStirred(one));
+    let whole = feed.ended !== 'broken';
     let failed = 0;
     // Roots first: most of the account's own replies stand in those threads already. Oldest first, as the feed is newest first.
-    for (const uri of [...feed.withReplies.roots.reverse(), ...feed.withReplies.replies.reverse()]) {
+    const roots = wanted.filter(({ kind }) => kind === 'root').reverse();
+    for (const { uri } of [...roots, ...wanted.filter(({ kind }) => kind === 'reply').reverse()]) {
       signal.throwIfAborted();
       if (reader.covered.has(uri)) continue;
       try {
@@ -124,20 +165,33 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
       }
     }
     // Only an end that was reached says that what was not listed is lacking.
-    if (feed.whole) yield { type: 'reported', what: 'posts listed', count: feed.posts };
+    const isWhole = whole && feed.ended === 'end';
+    if (feed.ended === 'end') yield { type: 'reported', what: 'posts listed', count: postsOf(feed.listed) };
     if (reader.notShown > 0) yield { type: 'reported', what: 'replies not shown', count: reader.notShown };
     if (feed.unnamedReposts > 0)
       yield { type: 'reported', what: 'reposts without an address', count: feed.unnamedReposts };
-    yield { type: 'end', coverage: whole ? 'all' : 'recent', state: { account: account.did } };
+    const next: State = {
+      account: account.did,
+      wholeAt: isWhole || before === null ? instantText(now) : before.wholeAt,
+      pages: isWhole || before === null ? feed.pages : before.pages,
+      posts: account.postsCount,
+      newest: feed.listed.slice(0, REMEMBERED).map(({ uri, replies }) => [uri, replies]),
+    };
+    yield { type: 'end', coverage: isWhole ? 'all' : 'recent', state: next as unknown as Json };
   }
 
-  /** Reads the account's feed to its end, page by page. */
+  /**
+   * Reads the account's feed page by page.
+   * @param before what to stop at, or null to read to the end
+   */
   async function* readFeed(
     account: Account,
     reader: ThreadReader,
     feed: Feed,
+    before: State | null,
     signal: AbortSignal,
   ): AsyncIterable<CollectorEvent> {
+    let isReadable = true;
     const cursors = new Set<string>();
     let cursor: string | undefined;
     let barren = 0;
@@ -153,9 +207,9 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
       const page = await feedAnswer(parameters, signal);
       if ('events' in page) {
         yield* page.events;
-        feed.whole = false;
         return;
       }
+      feed.pages += 1;
       const sightings: Sighting[] = [];
       const unreadable: Rejected[] = [];
       for (const part of page.parts) {
@@ -181,29 +235,36 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
           if (reader.offered.has(platformId)) continue;
           reader.offered.add(platformId);
           sightings.push(read.sighting);
-          if (!isRepost) feed.posts += 1;
-          if (isRepost || (read.post.replyCount ?? 0) === 0) continue;
-          feed.withReplies[read.sighting.item.kind === 'reply' ? 'replies' : 'roots'].push(platformId);
+          feed.listed.push({
+            uri: platformId,
+            kind: isRepost ? 'repost' : read.sighting.item.kind === 'reply' ? 'reply' : 'root',
+            replies: isRepost ? 0 : (read.post.replyCount ?? 0),
+            indexedAt: isRepost ? null : momentOrNull(read.post.indexedAt ?? ''),
+          });
         }
       }
-      if (unreadable.length > 0) feed.whole = false;
+      if (unreadable.length > 0) isReadable = false;
       yield { type: 'page', exchange: page.answer.exchange, sightings, rejected: unreadable };
       cursor = page.cursor;
       // An empty page may have pages behind it: what is not shown is left out of a page after it was counted.
       if (cursor === undefined || (page.parts.length === 0 && cursors.has(cursor))) break;
       barren = sightings.length === 0 ? barren + 1 : 0;
       if (cursors.has(cursor) || barren >= BARREN_PAGES) {
-        feed.whole = false;
         yield { type: 'problem', problem: repeatedCursor(page.answer) };
         return;
       }
       cursors.add(cursor);
+      if (before !== null && isReadable && isUnchangedBelow(before, feed.listed, account.postsCount)) {
+        feed.ended = 'known';
+        return;
+      }
     }
     if (elements === 0 && (account.postsCount ?? 0) > 0) {
-      feed.whole = false;
       const message = `${service} counts ${account.postsCount} posts of @${account.handle} but listed none; nothing is taken as deleted.`;
       yield { type: 'problem', problem: { code: 'not-the-expected-format', message, subject: account.did } };
+      return;
     }
+    if (isReadable) feed.ended = 'end';
   }
 
   /** One page of the feed, or, when it is no such page after earlier ones were, the events that say so. */
@@ -321,6 +382,31 @@ function accountError(account: string, answer: XrpcAnswer): CollectError {
   );
 }
 
+const postsOf = (listed: readonly Listed[]): number => listed.filter(({ kind }) => kind !== 'repost').length;
+
+/**
+ * Whether what is further down the feed than what was listed can be taken as read. The newest that are known are all still there, and the service
+ * counts as many posts more as are new: else something further down has gone, or has come with an older date.
+ */
+function isUnchangedBelow(before: State, listed: readonly Listed[], count: number | null): boolean {
+  const seen = new Set(listed.map(({ uri }) => uri));
+  const ids = before.newest.map(([uri]) => uri);
+  if (!areStillListed(ids, seen)) return false;
+  const known = new Set(ids);
+  const fresh = postsOf(listed.filter(({ uri }) => !known.has(uri)));
+  return count === null || before.posts === null || count - before.posts === fresh;
+}
+
+function isOlder(moment: string | null, than: Temporal.Instant): boolean {
+  return moment !== null && Temporal.Instant.compare(Temporal.Instant.from(moment), than) < 0;
+}
+
+function stateOf(state: Json): State | null {
+  const isState = state !== null && typeof state === 'object' && 'account' in state && 'wholeAt' in state;
+  return isState ? (state as unknown as State) : null;
+}
+
+/** States of older versions hold nothing else. */
 function accountOf(state: Json): string | null {
   const known = state !== null && typeof state === 'object' && 'account' in state ? state.account : null;
   return typeof known === 'string' ? known : null;

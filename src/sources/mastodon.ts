@@ -23,6 +23,7 @@ import {
 } from './mastodon/threads.ts';
 import { type AccountView, accountView, type StatusView, statusList, statusView } from './mastodon/views.ts';
 import type { JsonPart } from './slice.ts';
+import { areStillListed, isWholeDue } from './walk.ts';
 
 /** The most that Mastodon gives at once, and what it gives unasked: a server that does not page may hold more than a page of so many. */
 const PAGE_SIZE = 40;
@@ -31,9 +32,8 @@ const USUAL_PAGE_SIZE = 20;
 const BARREN_PAGES = 3;
 /** Threads in a row that fail before the server counts as failing. */
 const FAILED_THREADS = 5;
-/** A list that is read to its end in so many requests is read so every time. A longer one is, this often, and so on every day; in between, only what is new. */
+/** A list that is read to its end in so many requests is read so every time. A longer one is once a day; in between, only what is new. */
 const SHORT_LIST = 2;
-const WHOLE_EVERY = Temporal.Duration.from({ hours: 20 });
 /** Threads of younger statuses are read every time; others when the count of replies changes, and when the whole account is read. */
 const YOUNG = Temporal.Duration.from({ hours: 7 * 24 });
 /** How many of the newest statuses a run leaves for the next one to find its place by. */
@@ -151,10 +151,7 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
       yield { type: 'reported', what: 'posts', count: account.statuses_count };
     const now = dependencies.clock.now();
     const isDue =
-      before === null ||
-      !isLatest ||
-      before.pages <= SHORT_LIST ||
-      Temporal.Instant.compare(Temporal.Instant.from(before.wholeAt).add(WHOLE_EVERY), now) <= 0;
+      before === null || !isLatest || before.pages <= SHORT_LIST || isWholeDue(before.wholeAt, now);
     const remembered = new Map(before?.newest);
     // In a run that may end early a thread of an old status is worth a request only if something happened in it.
     const isStirred = ({ id, replies, createdAt }: Listed): boolean =>
@@ -300,9 +297,7 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
       cursors.add(cursor);
       previous = ids;
       // Where the newest known statuses are all still there, nothing has gone; otherwise the whole account is read to tell what.
-      if (before === null) continue;
-      const reached = before.findLastIndex((id) => seen.has(id));
-      if (reached >= 0 && before.slice(0, reached + 1).every((id) => seen.has(id))) {
+      if (before !== null && areStillListed(before, seen)) {
         walk.ended = 'known';
         return;
       }

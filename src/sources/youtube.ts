@@ -10,6 +10,7 @@ import { Budget, type Meter } from './budget.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Sighting } from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
+import { isWholeDue } from './walk.ts';
 import { type Api, type Asking, ask, foundOf, refused } from './youtube/api.ts';
 import {
   type Comments,
@@ -25,7 +26,6 @@ import { CHANNEL_ID } from './youtube/views.ts';
 
 /** YouTube's day of units begins at midnight there. */
 const TIMEZONE = 'America/Los_Angeles';
-const WHOLE_EVERY = Temporal.Duration.from({ hours: 20 });
 /** Of a day's units, for reading everything: the rest is for the polls, and for looking up what has gone. */
 const SHARE_OF_WHOLE = 0.8;
 /** Videos in a row whose comments fail before the service counts as failing. */
@@ -91,10 +91,7 @@ export function openYoutubeCollector(
     const before = stateOf(state);
     const now = clock.now();
     const mayReadAll = before === null || (await budget.left(SHARE_OF_WHOLE)) > 0;
-    const isDue =
-      before === null ||
-      before.newest.length === 0 ||
-      Temporal.Instant.compare(Temporal.Instant.from(before.wholeAt).add(WHOLE_EVERY), now) <= 0;
+    const isDue = before === null || before.newest.length === 0 || isWholeDue(before.wholeAt, now);
     const reader: Reader = {
       api,
       asking: { signal },

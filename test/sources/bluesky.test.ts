@@ -5,6 +5,7 @@ import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { Json } from '../../src/core/canonical.ts';
 import type { Identity } from '../../src/core/vocabulary.ts';
 import { openBlueskyCollector } from '../../src/sources/bluesky.ts';
 import { CollectError } from '../../src/sources/collect-error.ts';
@@ -198,6 +199,77 @@ test('the feed is read to its end, whether the last page has no cursor or is emp
     assert.deepEqual(byKey(sightings), last.feed.length === 0 ? ['a', 'b'] : ['a', 'b', 'c']);
     assert.deepEqual([end?.coverage, problems], ['all', []]);
   }
+});
+
+test('a long feed is read until it meets what is known, in three requests where nothing happened; what has gone has all of it read', async (t) => {
+  const keys = Array.from({ length: 250 }, (_, n) => `p${250 - n}`);
+  const replies = new Map([['p240', 1]]);
+  let counted = keys.length;
+  const asked: string[] = [];
+  const { origin } = await playing(t, {
+    get pages() {
+      const feed = keys.map((key) => ({ post: post(CITY, key, { replyCount: replies.get(key) ?? 0 }) }));
+      return [0, 1, 2, 3].map((n) => ({
+        feed: feed.slice(100 * n, 100 * (n + 1)),
+        ...(feed.length > 100 * (n + 1) ? { cursor: String(n + 1) } : {}),
+      }));
+    },
+    get postsCount() {
+      return counted;
+    },
+    answer(url, response) {
+      asked.push(`${url.pathname.split('.').at(-1)}`);
+      if (!url.pathname.endsWith('getPostThread')) return false;
+      const key = url.searchParams.get('uri')?.split('/').at(-1) ?? '';
+      const below = Array.from({ length: replies.get(key) ?? 0 }, (_, n) => ({
+        post: post(
+          ANN,
+          `${key}r${n}`,
+          {},
+          { reply: { parent: { uri: uriOf(CITY, key) }, root: { uri: uriOf(CITY, key) } } },
+        ),
+      }));
+      sendJson(response, { thread: { post: post(CITY, key, { replyCount: below.length }), replies: below } });
+      return true;
+    },
+  });
+  const collector = collectorAt(t, origin, 'city.test');
+  let state: Json = null;
+  const next = async () => {
+    asked.length = 0;
+    const ended = await run(collector, state);
+    state = ended.end?.state as Json;
+    assert.deepEqual(ended.problems, []);
+    return { ...ended, coverage: ended.end?.coverage, calls: [...asked] };
+  };
+  assert.deepEqual([(await next()).sightings.length, state !== null], [251, true]);
+  const quiet = await next();
+  assert.deepEqual(quiet.calls, ['resolveHandle', 'getProfile', 'getAuthorFeed']);
+  assert.equal(quiet.coverage, 'recent');
+
+  // A new post, and an answer to one that is old.
+  keys.unshift('p251');
+  counted += 1;
+  replies.set('p200', 2);
+  const stirred = await next();
+  assert.deepEqual([stirred.calls.length, stirred.coverage], [4, 'recent']);
+  assert.ok(['p251', 'p200r0', 'p200r1'].every((key) => byKey(stirred.sightings).includes(key)));
+
+  keys.splice(keys.indexOf('p230'), 1);
+  counted -= 1;
+  const gone = await next();
+  assert.deepEqual([gone.coverage, gone.calls.filter((call) => call === 'getAuthorFeed').length], ['all', 3]);
+
+  // Far down the list only the count tells of it: of what went, and of what came with an older date.
+  keys.splice(keys.indexOf('p5'), 1);
+  counted -= 1;
+  assert.equal((await next()).coverage, 'all');
+  keys.splice(keys.indexOf('p10'), 0, 'backdated');
+  counted += 1;
+  assert.ok(byKey((await next()).sightings).includes('backdated'));
+  assert.equal((await next()).coverage, 'recent');
+  state = { ...(state as unknown as object), wholeAt: '2026-10-31T16:00:00Z' };
+  assert.equal((await next()).coverage, 'all', 'once a day everything is read');
 });
 
 test('a feed that pages in circles ends the run as partial', async (t) => {

@@ -125,7 +125,7 @@ export function readRepost(part: JsonPart, exchange: Exchange, account: string):
 }
 
 /** @returns the text itself when it names a moment (RFC 3339), else null: a user's client may write anything here */
-function momentOrNull(text: string): string | null {
+export function momentOrNull(text: string): string | null {
   try {
     Temporal.Instant.from(text);
     return text;

@@ -4,6 +4,7 @@ import { quarantined } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
 import type { CollectorEvent, Rejected, Sighting } from '../collector.ts';
 import type { JsonPart } from '../slice.ts';
+import { areStillListed } from '../walk.ts';
 import { type Asking, ask, foundOf, type Page, pageOf, refused } from './api.ts';
 import { inCircles, type Reader } from './comments.ts';
 import { readVideo } from './sighting.ts';
@@ -80,9 +81,8 @@ export async function* readUploads(
         yield* readVideos(reader, channel, walk, fresh.slice(from, from + PAGE_SIZE), asking);
       cursor = page.next;
       if (known !== null) {
-        const reached = known.ids.findLastIndex((id) => seen.has(id));
-        const isWhole = reached >= 0 && known.ids.slice(0, reached + 1).every((id) => seen.has(id));
-        if (isWhole || (reached >= 0 && !known.mayReadAll)) {
+        const isMet = known.ids.some((id) => seen.has(id));
+        if (areStillListed(known.ids, seen) || (isMet && !known.mayReadAll)) {
           walk.ended = 'known';
           return;
         }

@@ -16,7 +16,7 @@ export const bluesky: CollectorContract = {
   pageSize: 2,
   threadDepth: 50,
   tellsDeletions: true,
-  readsAllAfter: 0,
+  readsAllAfter: 24,
   settings: (origin) => ({
     platform: 'bluesky',
     account: 'city.example',
