@@ -1,4 +1,4 @@
-// `npm run bench [-- ledger capture verify store] [--quick]`: measures what long work costs against the limit that the machine sets to the same
+// `npm run bench [-- ledger capture collect verify store] [--quick]`: measures what long work costs against the limit that the machine sets to the same
 // work, both in this run. It has a PostgreSQL of its own, with every promise of durability kept.
 
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
@@ -6,13 +6,14 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openEmbedded } from '../src/db/embedded.ts';
 import { measureCapture } from './bench/capture.ts';
+import { measureCollect } from './bench/collect.ts';
 import { measureLedger } from './bench/ledger.ts';
 import { type Measurement, tell } from './bench/measure.ts';
 import { measureStore } from './bench/store.ts';
 import { measureVerify } from './bench/verify.ts';
 import { withS3 } from './local-s3.ts';
 
-const known = ['ledger', 'capture', 'verify', 'store'] as const;
+const known = ['ledger', 'capture', 'collect', 'verify', 'store'] as const;
 const quick = process.argv.includes('--quick');
 const named = process.argv.slice(2).filter((word) => word !== '--quick');
 const unknown = named.filter((word) => !known.some((name) => name === word));
@@ -46,6 +47,7 @@ try {
     );
   if (wanted('capture'))
     show(await measureCapture({ posts: quick ? 40 : 4000, perPage: 100, rounds: quick ? 1 : 3 }));
+  if (wanted('collect')) show(await measureCollect({ posts: quick ? 300 : 10_000, rounds: quick ? 1 : 5 }));
   if (wanted('verify'))
     show([await measureVerify({ entries: quick ? 1000 : 1_000_000, rounds: quick ? 1 : 3 })]);
   if (wanted('store')) {

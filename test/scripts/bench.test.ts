@@ -13,6 +13,8 @@ test('each measurement tells our figure, the limit from the same run, their rati
     'ledger: entries with all rows',
     'ledger: entries alone',
     'capture: a run',
+    'collect: bluesky',
+    'collect: mastodon',
     'verify: the chain',
     'store: directory, put of 2 KiB',
     'store: directory, get of 5 MiB',
@@ -26,6 +28,7 @@ test('each measurement tells our figure, the limit from the same run, their rati
     ])
       assert.match(block, line);
   }
+  assert.match(stdout, /a poll where nothing happened: [1-3] requests \(aim: at most 3\)/);
   assert.match(stdout, /rows a commit, into \d+ indexes/);
   assert.match(stdout, /peak resident memory of the process: \d+ MiB for 10 entries/);
   assert.match(stdout, /a file of 40 MiB put and read back\n {2}peak resident memory of the process: \d+ MB/);

@@ -44,6 +44,8 @@ export class FakePlatform implements AsyncDisposable {
   origin = '';
   readonly account = { did: 'did:plc:cityofexample2222222222', handle: 'city.example' };
   requests = 0;
+  /** Elements on a page of the feed. */
+  pageSize = 2;
   /** Milliseconds before each answer: a platform that takes its time. */
   delay = 0;
   /** Posts that it counts and does not list. */
@@ -198,10 +200,10 @@ export class FakePlatform implements AsyncDisposable {
     if (method === 'app.bsky.feed.getAuthorFeed') {
       const own = this.posts.filter((p) => p.did === did);
       const from = Number(url.searchParams.get('cursor') ?? 0);
-      const page = own.slice(from, from + 2);
+      const page = own.slice(from, from + this.pageSize);
       return json({
         feed: page.filter((p) => p.unlisted !== true).map((p) => ({ post: this.#view(p) })),
-        ...(from + 2 < own.length ? { cursor: String(from + 2) } : {}),
+        ...(from + this.pageSize < own.length ? { cursor: String(from + this.pageSize) } : {}),
       });
     }
     const found = this.posts.find((p) => this.uri(p) === url.searchParams.get('uri'));
