@@ -126,18 +126,18 @@ export class JsonPart {
   }
 
   /** @returns the exact bytes of this value, unchecked: for what is put aside rather than read */
-  raw(): Uint8Array {
+  raw(): Buffer {
     return Buffer.from(this.#bytes.subarray(this.#place.start, this.#place.end));
   }
 
   /** @returns the exact bytes of this value. @throws UnreadableJsonError unless they parse to the value on their own */
-  slice(): Uint8Array {
+  slice(): Buffer {
     if (this.#place.height > DEEPEST_SLICE) {
       throw new UnreadableJsonError(
         `the value at byte ${this.#place.start} nests deeper than ${DEEPEST_SLICE} levels`,
       );
     }
-    const bytes = Buffer.from(this.raw());
+    const bytes = this.raw();
     if (!isDeepStrictEqual(JSON.parse(bytes.toString('utf8')), this.value)) {
       throw new UnreadableJsonError(
         `the bytes from ${this.#place.start} to ${this.#place.end} are not the value found there`,
