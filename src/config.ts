@@ -196,6 +196,7 @@ const source = z.discriminatedUnion('platform', [
       message: READABLE,
     }),
   metaSource('threads', 'https://graph.threads.net', OWN_ACCOUNT),
+  metaSource('instagram', 'https://graph.instagram.com', OWN_ACCOUNT),
   metaSource('facebook', 'https://graph.facebook.com', [
     /^([A-Za-z0-9.]{1,100})$/,
     'must be the id of a Page, or the name in its address, such as cityofexample',

@@ -79,7 +79,7 @@ export interface MastodonSettings extends CommonSourceSettings {
 
 /** The platforms of Meta, each through its Graph API. */
 export interface MetaSettings extends CommonSourceSettings {
-  readonly platform: 'facebook' | 'threads';
+  readonly platform: 'facebook' | 'instagram' | 'threads';
   /** The account's id, or its name where the platform takes one. */
   readonly account: string;
   /** The origin of the API. */

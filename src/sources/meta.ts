@@ -30,9 +30,9 @@ interface State {
   readonly account: string;
   /** When the whole account was last read; null: it is to be read at once, for something that was listed has gone. */
   readonly wholeAt: string | null;
-  /** By edge the newest items, newest first, each with its count of replies and its mark. */
+  /** By edge the newest items, newest first, each with its count of replies, its mark and when it ends by itself. */
   readonly newest: Readonly<
-    Record<string, readonly (readonly [id: string, replies: number, mark: string])[]>
+    Record<string, readonly (readonly [id: string, replies: number, mark: string, until?: string | null])[]>
   >;
 }
 
@@ -123,8 +123,8 @@ export function openMetaCollector(
     for (const list of dialect.lists) {
       const walk: Walk = { listed: [], ended: 'broken', hasGaps: false };
       walks.push([list, walk]);
-      const known = (before?.newest[list.edge] ?? []).map(([id]) => id);
-      yield* readList(run, list, walk, isDue ? null : known, signal);
+      const known = (before?.newest[list.edge] ?? []).filter(([, , , until]) => !isOver(until ?? null, now));
+      yield* readList(run, list, walk, isDue ? null : known.map(([id]) => id), signal);
     }
     const remembered = new Map(
       Object.values(before?.newest ?? {}).flatMap((all) => all.map((one) => [one[0], one])),
@@ -138,6 +138,9 @@ export function openMetaCollector(
       if (one.thread !== null && one.replies > 0 && (isDue || isStirred(one)))
         yield* readThread(run, one, signal);
     const isWhole = isDue && run.threadsWhole && walks.every(([, { ended }]) => ended === 'end');
+    for (const [{ sort }, { ended, listed }] of walks)
+      if (sort === 'post' && ended === 'end')
+        yield { type: 'reported', what: 'posts listed', count: listed.length };
     yield* reports(run);
     // Whether something has gone is for a reading of the whole to tell: the next run's, if this was none.
     const hasGaps = !isDue && walks.some(([, walk]) => walk.hasGaps);
@@ -147,7 +150,9 @@ export function openMetaCollector(
       newest: Object.fromEntries(
         walks.map(([{ edge }, { listed }]) => [
           edge,
-          listed.slice(0, REMEMBERED).map(({ id, replies, mark }) => [id, replies, mark] as const),
+          listed
+            .slice(0, REMEMBERED)
+            .map(({ id, replies, mark, until }) => [id, replies, mark, until] as const),
         ]),
       ),
     };
@@ -220,7 +225,7 @@ export function openMetaCollector(
 
   /** @throws CollectError when thread after thread fails, or the platform wants to be left alone */
   async function* readThread(run: Run, root: Listed, signal: AbortSignal): AsyncIterable<CollectorEvent> {
-    const asked = { ...dialect.threadParameters, fields: dialect.fields.reply, limit: PAGE_SIZE };
+    const asked = { limit: PAGE_SIZE, ...dialect.threadParameters, fields: dialect.fields.reply };
     const waiting = [root.thread];
     let shown = 0;
     try {
@@ -289,12 +294,7 @@ export function openMetaCollector(
     check,
     collect,
     lookUp: (identities, signal, lastCaptured = async () => null) =>
-      lookUpItems(
-        { api, dialect, account: found, now: dependencies.clock.now() },
-        identities,
-        signal,
-        lastCaptured,
-      ),
+      lookUpItems({ api, dialect, account: found }, identities, signal, lastCaptured),
     async fetchMedia(reference, directory, signal) {
       const { contentType, ...fetched } = await http.download(reference.url, directory, { signal });
       const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;
@@ -316,6 +316,10 @@ function incompleteThread(id: string, error: CollectError): Problem {
 
 function isYounger(at: string | null, than: Temporal.Instant): boolean {
   return at === null || Temporal.Instant.compare(Temporal.Instant.from(at), than) > 0;
+}
+
+function isOver(until: string | null, now: Temporal.Instant): boolean {
+  return until !== null && Temporal.Instant.compare(Temporal.Instant.from(until), now) <= 0;
 }
 
 function stateOf(state: Json): State | null {

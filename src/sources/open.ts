@@ -9,6 +9,7 @@ import { openFeedCollector } from './feed.ts';
 import type { HttpDependencies } from './http.ts';
 import { openMastodonCollector } from './mastodon.ts';
 import { FACEBOOK } from './meta/facebook.ts';
+import { INSTAGRAM } from './meta/instagram.ts';
 import { THREADS } from './meta/threads.ts';
 import { openMetaCollector } from './meta.ts';
 import { openYoutubeCollector } from './youtube.ts';
@@ -35,6 +36,8 @@ export function openCollector(settings: SourceSettings, dependencies: CollectorD
       return openMastodonCollector(settings, dependencies);
     case 'facebook':
       return openMetaCollector(FACEBOOK, settings, dependencies);
+    case 'instagram':
+      return openMetaCollector(INSTAGRAM, settings, dependencies);
     case 'threads':
       return openMetaCollector(THREADS, settings, dependencies);
     case 'youtube':

@@ -5,6 +5,7 @@ import type { CollectorContract } from '../support/collector-stage.ts';
 import { bluesky } from './contracts/bluesky.ts';
 import { facebook } from './contracts/facebook.ts';
 import { feed } from './contracts/feed.ts';
+import { instagram } from './contracts/instagram.ts';
 import { mastodon } from './contracts/mastodon.ts';
 import { threads } from './contracts/threads.ts';
 import { youtube } from './contracts/youtube.ts';
@@ -13,6 +14,7 @@ export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'imp
   bluesky,
   facebook,
   feed,
+  instagram,
   mastodon,
   threads,
   youtube,

@@ -252,3 +252,51 @@ export const THREADS_STYLE: GraphStyle = {
   below: (graph, node, edge) =>
     edge === 'replies' ? graph.nodes.filter((one) => one.parent === node) : graph.allBelow(node),
 };
+
+/** Instagram. Comments answer a post or a comment; of a comment's answers it shows the ids with it, and the rest by themselves. */
+export const INSTAGRAM_STYLE: GraphStyle = {
+  version: 'v25.0',
+  threads: ['comments', 'replies'],
+  profile: (graph) => ({
+    id: graph.city.id,
+    username: 'city',
+    name: graph.city.name,
+    biography: graph.about,
+    website: 'https://city.example/',
+    profile_picture_url: graph.signed('avatar.jpg'),
+    followers_count: 12,
+    follows_count: 3,
+    media_count: graph.nodes.filter((one) => one.edge === 'media' && !graph.isGone(one)).length,
+  }),
+  view(graph, node) {
+    const username = node.by === graph.city ? 'city' : node.by.name.toLowerCase();
+    const common = { id: node.id, timestamp: node.createdAt, username, like_count: 1 };
+    let root = node;
+    while (root.parent !== undefined) root = root.parent;
+    const product = root.edge === 'stories' ? 'STORY' : 'FEED';
+    if (node === root)
+      return {
+        ...common,
+        media_type: 'IMAGE',
+        media_product_type: product,
+        caption: node.text,
+        owner: { id: node.by.id },
+        permalink: `https://www.instagram.com/p/${node.id}/`,
+        is_comment_enabled: true,
+        comments_count: graph.allBelow(node).filter((one) => !graph.isGone(one)).length,
+        ...node.more,
+      };
+    const answers = graph.nodes.filter((one) => one.parent === node && !graph.isGone(one));
+    return {
+      ...common,
+      text: node.text,
+      from: { id: node.by.id, username },
+      hidden: false,
+      media: { id: root.id, media_product_type: product },
+      ...(node.parent === root ? {} : { parent_id: node.parent?.id }),
+      ...(answers.length === 0 ? {} : { replies: { data: answers.map(({ id }) => ({ id })) } }),
+      ...node.more,
+    };
+  },
+  below: (graph, node) => graph.nodes.filter((one) => one.parent === node).reverse(),
+};

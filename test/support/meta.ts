@@ -43,6 +43,9 @@ export async function runOf(collector: Collector, state: Json = null, isLatest =
     rejected: pages.flatMap((page) => page.rejected),
     problems: problems.filter(({ code }) => code !== 'standing-gap'),
     gaps: problems.filter(({ code }) => code === 'standing-gap').map(({ message }) => message),
+    reported: Object.fromEntries(
+      events.filter((event) => event.type === 'reported').map(({ what, count }) => [what, count]),
+    ),
     coverage: end?.coverage,
     state: end?.state as Json,
   };

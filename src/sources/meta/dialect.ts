@@ -1,6 +1,7 @@
 // What one platform of Meta adds to what they have in common: which lists there are, which fields are asked for, and how an item is read.
 
 import { z } from 'zod';
+import type { Json } from '../../core/canonical.ts';
 import type { Identity } from '../../core/vocabulary.ts';
 import { sliceOf } from '../answer.ts';
 import type { Exchange, Item, MediaReference, Rejected, Sighting } from '../collector.ts';
@@ -8,6 +9,11 @@ import type { JsonPart } from '../slice.ts';
 
 /** An id, as it may stand in the path of a request: what else a hostile answer calls one leads nowhere. */
 export const graphId = z.string().regex(/^[A-Za-z0-9_-]{1,200}$/);
+
+/** Fields without which an item can still be read, whatever stands in them. */
+export const text = z.string().nullish().catch(null);
+export const flag = z.boolean().nullish().catch(null);
+export const count = z.int().nonnegative().nullish().catch(null);
 
 /** Kinds of node that the platform is asked for in different words. */
 export type Sort = 'post' | 'story' | 'reply';
@@ -31,6 +37,8 @@ export interface Listed {
   readonly createdAt: string | null;
   /** The path of the list of what is below it; null where that need not be asked for. */
   readonly thread: string | null;
+  /** From when on its absence may be nobody's doing, for its time runs out by itself; null where nothing goes unless somebody takes it away. */
+  readonly until: string | null;
 }
 
 export type Read = { readonly sighting: Sighting; readonly listed: Listed } | { readonly rejected: Rejected };
@@ -52,14 +60,16 @@ export interface List {
 }
 
 export interface Home {
-  readonly list: string;
+  /** The list where it stood, then those where what it stood below stood in turn: the next counts only where the one before is not shown itself. */
+  readonly lists: readonly string[];
   readonly post: string | null;
 }
 
 /** What was captured of an item, for a look-up of it. */
 export interface Captured {
   readonly id: string;
-  /** The slice, as far as it could be read. */
+  readonly part: JsonPart;
+  /** What the part holds, as far as it is an object. */
   readonly value: Readonly<Record<string, unknown>>;
   /** The path, below the version, of the list that gave it. */
   readonly path: string;
@@ -87,12 +97,10 @@ export interface Dialect {
   /** Never throws for what the platform sent: what is unreadable is rejected with its bytes. */
   readonly read: (sort: Sort, part: JsonPart, place: Place) => Read;
   readonly sortOf: (captured: Captured, account: string) => Sort;
-  /** @returns the list that must answer before a reply that is not shown counts as deleted, and its post; null when it is not known */
+  /** @returns the lists of which one must answer before a reply that is not shown counts as deleted, and its post; null when none is known */
   readonly homeOf: (captured: Captured, account: string) => Home | null;
   /** @returns whether what the platform shows of an item says that it is not public, though it is there */
   readonly isHidden: (value: Readonly<Record<string, unknown>>) => boolean;
-  /** @returns whether an item's time has run out by itself, so that its absence is nobody's doing */
-  readonly isOver: (captured: Captured, now: Temporal.Instant) => boolean;
 }
 
 /** Ids are the platform's own in all of its API, so accounts, posts and replies have one namespace. */
@@ -157,6 +165,32 @@ export function mediumOf(
 ): MediaReference[] {
   if (typeof url !== 'string' || !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) return [];
   return [{ role, url, alt, mediaType: null, contentId: id }];
+}
+
+/** A medium as Threads and Instagram tell of it: a post, or one of its children. */
+export const mediumFields = {
+  id: graphId,
+  media_type: text,
+  media_url: text,
+  thumbnail_url: text,
+  alt_text: text,
+};
+export const MEDIUM_FIELDS = 'id,media_type,media_url,thumbnail_url,alt_text';
+export const childrenOf = z.looseObject({ data: z.array(z.looseObject(mediumFields)) }).nullish();
+export type Medium = z.infer<z.ZodObject<typeof mediumFields>>;
+
+const ROLES: Readonly<Record<string, MediaReference['role']>> = { VIDEO: 'video', AUDIO: 'audio' };
+
+export function mediaOf(parts: readonly Medium[]): MediaReference[] {
+  return parts.flatMap((one) => [
+    ...mediumOf(ROLES[one.media_type ?? ''] ?? 'image', one.media_url, one.id, one.alt_text || null),
+    ...mediumOf('preview', one.thumbnail_url, `${one.id}/preview`),
+  ]);
+}
+
+/** @returns what of media decides whether a post changed */
+export function comparedMedia(parts: readonly Medium[]): Json {
+  return parts.map((one) => [one.media_type ?? null, one.id, one.alt_text ?? '']);
 }
 
 /** @returns the name of a medium whose id is not told: the end of its address stays the same when that is signed anew */

@@ -8,8 +8,10 @@ import type { Exchange, Item, MediaReference } from '../collector.ts';
 import { momentOf } from '../feed/item.ts';
 import type { JsonPart } from '../slice.ts';
 import {
+  count,
   counted,
   type Dialect,
+  flag,
   HIDDEN_TAG,
   graphId as id,
   itemWith,
@@ -19,13 +21,12 @@ import {
   type Read,
   sightingOf,
   targetOf,
+  text,
 } from './dialect.ts';
 
 const PLATFORM = 'facebook';
+const POSTS = 'published_posts';
 
-const text = z.string().nullish().catch(null);
-const flag = z.boolean().nullish().catch(null);
-const count = z.int().nonnegative().nullish().catch(null);
 const author = z.looseObject({ id: text, name: text }).nullish().catch(null);
 
 const media = z
@@ -120,7 +121,7 @@ export const FACEBOOK: Dialect = {
   version: 'v25.0',
   profileFields:
     'id,name,username,about,description,website,phone,emails,link,category,fan_count,followers_count,picture.width(2048){url,cache_key},cover{id,source}',
-  lists: [{ edge: 'published_posts', sort: 'post' }],
+  lists: [{ edge: POSTS, sort: 'post' }],
   fields: { post: POST, story: POST, reply: COMMENT },
   // Without `stream` only what answers the post itself comes; live videos leave out more by default.
   threadParameters: { filter: 'stream', order: 'chronological', live_filter: 'no_filter' },
@@ -138,10 +139,9 @@ export const FACEBOOK: Dialect = {
     const [first, second] = captured.split('_');
     // A comment's id begins with the post's own number.
     const post = found ?? (second === undefined ? null : `${account}_${first}`);
-    return post === null ? null : { list: commentsOf(post), post };
+    return post === null ? null : { lists: [commentsOf(post), `${account}/${POSTS}`], post };
   },
   isHidden: (value) => value.is_published === false,
-  isOver: () => false,
 };
 
 const commentsOf = (post: string): string => `${encodeURIComponent(post)}/comments`;
@@ -212,7 +212,7 @@ function readPost(part: JsonPart, { exchange, account }: Place): Read {
   const mark = post.updated_time ?? '';
   return {
     sighting,
-    listed: { id: post.id, replies, mark, createdAt: created, thread: commentsOf(post.id) },
+    listed: { id: post.id, replies, mark, createdAt: created, thread: commentsOf(post.id), until: null },
   };
 }
 
@@ -242,7 +242,7 @@ function readComment(part: JsonPart, { exchange, post }: Place): Read {
   if (sighting === null) return rejected(part, exchange, 'the comment nests too deeply');
   return {
     sighting,
-    listed: { id: comment.id, replies: 0, mark: '', createdAt: created, thread: null },
+    listed: { id: comment.id, replies: 0, mark: '', createdAt: created, thread: null, until: null },
   };
 }
 

@@ -1,10 +1,11 @@
 // Looks single items up after a run did not see them. The platform says the same of what was deleted and of what the token may not see, so
-// that alone is no deletion: the list where the item stood must answer too, now, to the same token. Whatever fails says nothing.
+// that alone is no deletion: the list where the item stood must answer too, now, to the same token. What ends by itself is then hidden, and no
+// deletion either. Whatever fails says nothing.
 
 import type { Identity } from '../../core/vocabulary.ts';
 import { UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
-import type { LastCaptured, LookUp } from '../collector.ts';
+import type { Exchange, LastCaptured, LookUp } from '../collector.ts';
 import { readJsonDocument } from '../slice.ts';
 import { type Api, ask, isNotShown, listOf, refused } from './api.ts';
 import type { Captured, Dialect, Home } from './dialect.ts';
@@ -14,7 +15,6 @@ export interface LookUpContext {
   readonly dialect: Dialect;
   /** The account's id as the run found it; null when none did. */
   readonly account: string | null;
-  readonly now: Temporal.Instant;
 }
 
 export async function* lookUpItems(
@@ -53,13 +53,9 @@ async function lookUp(
   const home = homeOf(dialect, captured, account);
   const answer = await ask(api, encodeURIComponent(id), { fields: dialect.fields[sort] }, signal);
   const { exchange, body } = answer;
+  const place = { exchange, account, list: null, post: null };
   if (answer.document !== null) {
-    const read = dialect.read(sort, answer.document, {
-      exchange,
-      account,
-      list: null,
-      post: home?.post ?? null,
-    });
+    const read = dialect.read(sort, answer.document, { ...place, post: home?.post ?? null });
     // By its id the item is asked for next time: a wrong one would have it taken for deleted.
     if ('rejected' in read || read.listed.id !== id)
       throw new UnreadableAnswerError(answer, `${exchange.url} gives another item than the one asked for`);
@@ -70,35 +66,42 @@ async function lookUp(
   if (!isNotShown(answer)) throw refused(answer);
   if (home === null)
     throw new CollectError('not-the-expected-format', 'nothing tells in which list it stood', id);
-  const found = homes.get(home.list) ?? requireAnswering(context, account, home, signal);
-  homes.set(home.list, found);
+  const key = home.lists.join(' ');
+  const found = homes.get(key) ?? requireAnswering(api, home.lists, signal);
+  homes.set(key, found);
   await found;
-  return { identity, state: dialect.isOver(captured, context.now) ? 'hidden' : 'deleted', exchange, body };
+  const was = dialect.read(sort, captured.part, place);
+  const isOver = 'listed' in was && isReached(was.listed.until, exchange);
+  return { identity, state: isOver ? 'hidden' : 'deleted', exchange, body };
+}
+
+/** @returns whether a moment has come by the platform's clock or by ours: one that is slow must make no deletion of what ended by itself */
+function isReached(moment: string | null, { receivedAt, headers }: Exchange): boolean {
+  if (moment === null) return false;
+  return [receivedAt, headers.date ?? ''].some((clock) => Date.parse(clock) >= Date.parse(moment));
 }
 
 function homeOf(dialect: Dialect, captured: Captured, account: string): Home | null {
   const sort = dialect.sortOf(captured, account);
   if (sort === 'reply') return dialect.homeOf(captured, account);
   const list = dialect.lists.find((one) => one.sort === sort);
-  return list === undefined ? null : { list: `${account}/${list.edge}`, post: null };
+  return list === undefined ? null : { lists: [`${account}/${list.edge}`], post: null };
 }
 
-/** @throws CollectError unless the list answers, or the post that it belonged to has gone as well and the account's own list answers */
-async function requireAnswering(
-  { api, dialect }: LookUpContext,
-  account: string,
-  { list, post }: Home,
-  signal: AbortSignal,
-): Promise<void> {
-  const asked = { limit: '1', fields: 'id' };
-  const answer = await ask(api, list, asked, signal);
-  if (post === null || !isNotShown(answer)) listOf(answer);
-  else listOf(await ask(api, `${account}/${dialect.lists[0]?.edge}`, asked, signal));
+/** @throws CollectError unless the first list answers, or, when what it belonged to has gone as well, the next */
+async function requireAnswering(api: Api, lists: Home['lists'], signal: AbortSignal): Promise<void> {
+  for (const [nth, list] of lists.entries()) {
+    const answer = await ask(api, list, { limit: '1', fields: 'id' }, signal);
+    if (isNotShown(answer) && nth < lists.length - 1) continue;
+    listOf(answer);
+    return;
+  }
 }
 
 function capturedOf(id: string, { slice, url }: LastCaptured): Captured {
-  const { value } = readJsonDocument(slice);
+  const part = readJsonDocument(slice);
+  const { value } = part;
   const path = decodeURIComponent(new URL(url).pathname).replace(/^\/v[\d.]+\//, '');
   const isObject = typeof value === 'object' && value !== null;
-  return { id, value: (isObject ? value : {}) as Captured['value'], path };
+  return { id, part, value: (isObject ? value : {}) as Captured['value'], path };
 }

@@ -4,14 +4,21 @@
 import { z } from 'zod';
 import type { Json } from '../../core/canonical.ts';
 import { faultOf, rejected } from '../answer.ts';
-import type { Exchange, Item, MediaReference } from '../collector.ts';
+import type { Exchange, Item } from '../collector.ts';
 import { momentOf } from '../feed/item.ts';
 import type { JsonPart } from '../slice.ts';
 import {
+  childrenOf,
+  comparedMedia,
   type Dialect,
+  flag,
   HIDDEN_TAG,
   graphId as id,
   itemWith,
+  MEDIUM_FIELDS,
+  type Medium,
+  mediaOf,
+  mediumFields,
   mediumOf,
   nameOf,
   type Place,
@@ -20,12 +27,11 @@ import {
   type Sort,
   sightingOf,
   targetOf,
+  text,
 } from './dialect.ts';
 
 const PLATFORM = 'threads';
 
-const text = z.string().nullish().catch(null);
-const flag = z.boolean().nullish().catch(null);
 const other = z.looseObject({ id }).nullish();
 
 const accountView = z.looseObject({
@@ -36,15 +42,13 @@ const accountView = z.looseObject({
   threads_profile_picture_url: text,
 });
 
-const mediumFields = { id, media_type: text, media_url: text, thumbnail_url: text, alt_text: text };
-type Medium = z.infer<z.ZodObject<typeof mediumFields>>;
 const postView = z.looseObject({
   ...mediumFields,
   text,
   username: text,
   permalink: text,
   timestamp: z.string(),
-  children: z.looseObject({ data: z.array(z.looseObject(mediumFields)) }).nullish(),
+  children: childrenOf,
   has_replies: flag,
   is_reply: flag,
   root_post: other,
@@ -64,8 +68,7 @@ const postView = z.looseObject({
 });
 type Post = z.infer<typeof postView>;
 
-const CHILD = 'children{id,media_type,media_url,thumbnail_url,alt_text}';
-const BOTH = `id,media_product_type,media_type,media_url,permalink,username,text,timestamp,shortcode,thumbnail_url,${CHILD},is_quote_post,has_replies,is_reply,root_post,replied_to,reply_audience,quoted_post,gif_url,poll_attachment,topic_tag`;
+const BOTH = `id,media_product_type,media_type,media_url,permalink,username,text,timestamp,shortcode,thumbnail_url,children{${MEDIUM_FIELDS}},is_quote_post,has_replies,is_reply,root_post,replied_to,reply_audience,quoted_post,gif_url,poll_attachment,topic_tag`;
 const POST = `${BOTH},owner,alt_text,link_attachment_url,reposted_post,text_attachment`;
 const REPLY = `${BOTH},is_reply_owned_by_me,hide_status`;
 
@@ -97,10 +100,12 @@ export const THREADS: Dialect = {
     const root = other.safeParse(value.root_post).data?.id ?? null;
     // Where it was asked for by itself: what others wrote is below the account's posts, what it wrote itself is listed as well.
     const post = found ?? (value.is_reply_owned_by_me === true || path.includes('/') ? null : root);
-    return { list: post === null ? `${account}/replies` : conversationOf(post), post };
+    return {
+      lists: post === null ? [`${account}/replies`] : [conversationOf(post), `${account}/threads`],
+      post,
+    };
   },
   isHidden: () => false,
-  isOver: () => false,
 };
 
 const conversationOf = (post: string): string => `${encodeURIComponent(post)}/conversation`;
@@ -153,7 +158,7 @@ function readPost(sort: Sort, part: JsonPart, { exchange, account, list }: Place
     }),
     comparison: comparisonOf(post, attached),
     observations: {},
-    media: mediaOf(post),
+    media: [...mediaOf(partsOf(post)), ...mediumOf('image', post.gif_url, nameOf(post.gif_url))],
   });
   if (sighting === null) return rejected(part, exchange, 'the post nests too deeply');
   // A conversation has every depth already; what is below the account's replies to others comes level by level.
@@ -164,7 +169,7 @@ function readPost(sort: Sort, part: JsonPart, { exchange, account, list }: Place
         ? `${encodeURIComponent(post.id)}/replies`
         : null;
   const replies = post.has_replies === true ? 1 : 0;
-  return { sighting, listed: { id: post.id, replies, mark: '', createdAt: created, thread } };
+  return { sighting, listed: { id: post.id, replies, mark: '', createdAt: created, thread, until: null } };
 }
 
 const statusOf = ({ hide_status: status }: Post): string => status ?? 'NOT_HUSHED';
@@ -189,7 +194,7 @@ function comparisonOf(post: Post, attached: readonly string[]): Json {
     topic: post.topic_tag ?? null,
     quotes: post.quoted_post?.id ?? null,
     reposts: post.reposted_post?.id ?? null,
-    media: partsOf(post).map((one): Json => [one.media_type ?? null, one.id, one.alt_text ?? '']),
+    media: comparedMedia(partsOf(post)),
     gif: nameOf(post.gif_url),
   };
 }
@@ -197,14 +202,4 @@ function comparisonOf(post: Post, attached: readonly string[]): Json {
 function partsOf(post: Post): readonly Medium[] {
   const children = post.children?.data ?? [];
   return children.length > 0 ? children : post.media_url ? [post] : [];
-}
-
-const ROLES: Readonly<Record<string, MediaReference['role']>> = { VIDEO: 'video', AUDIO: 'audio' };
-
-function mediaOf(post: Post): MediaReference[] {
-  const parts = partsOf(post).flatMap((one) => [
-    ...mediumOf(ROLES[one.media_type ?? ''] ?? 'image', one.media_url, one.id, one.alt_text || null),
-    ...mediumOf('preview', one.thumbnail_url, `${one.id}/preview`),
-  ]);
-  return [...parts, ...mediumOf('image', post.gif_url, nameOf(post.gif_url))];
 }
