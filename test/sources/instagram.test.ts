@@ -6,7 +6,7 @@ import { parseSettings } from '../../src/config.ts';
 import type { MetaSettings } from '../../src/core/settings.ts';
 import { ANN, FakeGraph, graphError, INSTAGRAM_STYLE } from '../support/graph.ts';
 import { lookUpOf, metaCollector, runOf, TOKEN } from '../support/meta.ts';
-import { never, patient, sendAnswer } from '../support/replay.ts';
+import { jsonAnswer, never, patient, sendAnswer } from '../support/replay.ts';
 
 type Node = ReturnType<FakeGraph['add']>;
 
@@ -213,6 +213,18 @@ test('what was captured when it was asked for by itself is found again by what i
   const again = { ...seen, sightings: alone };
   const states = (await lookUpOf(collector, again, [post, comment, answer])).map(({ state }) => state);
   assert.deepEqual(states, ['deleted', 'deleted', 'deleted']);
+});
+
+test('an account is read as a list of one, too, as the published example of the token’s own account shows it', async (t) => {
+  const graph = await FakeGraph.start(t, INSTAGRAM_STYLE);
+  graph.instead = (url, response) => {
+    if (!url.pathname.endsWith('/me')) return false;
+    sendAnswer(response, jsonAnswer({ data: [INSTAGRAM_STYLE.profile(graph)] }));
+    return true;
+  };
+  const { profile, coverage } = await runOf(metaCollector(t, 'instagram', graph));
+  assert.deepEqual([coverage, profile.identity.platformId], ['all', graph.city.id]);
+  assert.equal(JSON.parse(Buffer.from(profile.slice).toString()).username, 'city');
 });
 
 test('a poll of an account in which nothing happens asks three times', async (t) => {

@@ -18,6 +18,8 @@ export function metaContract(of: {
   readonly style: GraphStyle;
   readonly edge: string;
   readonly threadDepth?: number;
+  /** A list of the account in which something else stands all the time. */
+  readonly besides?: string;
   /** @param post the own number of the post that a reply is under; null for a post */
   readonly idOf: (number: number, post: string | null, account: string) => string;
 }): CollectorContract {
@@ -40,6 +42,9 @@ export function metaContract(of: {
         7,
       );
       graph.city = { id: String(prefix), name: 'City of Example' };
+      const besides = [graph.city.id];
+      if (of.besides !== undefined)
+        besides.push(graph.add(`${prefix}-besides`, 'Here all the time', { edge: of.besides }).id);
       const nodes = new Map<ShownItem, FakeNode>();
       const nodeOf = (item: ShownItem): FakeNode => {
         const known = nodes.get(item);
@@ -59,7 +64,7 @@ export function metaContract(of: {
         for (const item of items) nodeOf(item);
       };
       return {
-        besides: [graph.city.id],
+        besides,
         platformId(item) {
           meet();
           return nodeOf(item).id;

@@ -129,7 +129,9 @@ const repliesTo = (comment: string): string => `${encodeURIComponent(comment)}/r
 const postIn = (path: string): string | null => /^([^/]+)\/comments$/.exec(path)?.[1] ?? null;
 const parentIn = (path: string | null): string | null => /^([^/]+)\/replies$/.exec(path ?? '')?.[1] ?? null;
 
-function readProfile(part: JsonPart, exchange: Exchange): Profile | null {
+function readProfile(answer: JsonPart, exchange: Exchange): Profile | null {
+  // The published example of `me` is a list of one; a question by id is answered with the account itself.
+  const part = answer.member('data')?.elements()[0] ?? answer;
   const read = accountView.safeParse(part.value);
   if (!read.success) return null;
   const account = read.data;

@@ -53,9 +53,9 @@ async function lookUp(
   const home = homeOf(dialect, captured, account);
   const answer = await ask(api, encodeURIComponent(id), { fields: dialect.fields[sort] }, signal);
   const { exchange, body } = answer;
-  const place = { exchange, account, list: null, post: null };
+  const place = { exchange, account, list: null, post: home?.post ?? null };
   if (answer.document !== null) {
-    const read = dialect.read(sort, answer.document, { ...place, post: home?.post ?? null });
+    const read = dialect.read(sort, answer.document, place);
     // By its id the item is asked for next time: a wrong one would have it taken for deleted.
     if ('rejected' in read || read.listed.id !== id)
       throw new UnreadableAnswerError(answer, `${exchange.url} gives another item than the one asked for`);
@@ -78,7 +78,8 @@ async function lookUp(
 /** @returns whether a moment has come by the platform's clock or by ours: one that is slow must make no deletion of what ended by itself */
 function isReached(moment: string | null, { receivedAt, headers }: Exchange): boolean {
   if (moment === null) return false;
-  return [receivedAt, headers.date ?? ''].some((clock) => Date.parse(clock) >= Date.parse(moment));
+  const { epochMilliseconds } = Temporal.Instant.from(moment);
+  return [receivedAt, headers.date ?? ''].some((clock) => Date.parse(clock) >= epochMilliseconds);
 }
 
 function homeOf(dialect: Dialect, captured: Captured, account: string): Home | null {

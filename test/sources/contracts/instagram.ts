@@ -8,5 +8,6 @@ export const instagram = metaContract({
   account: 'me',
   style: INSTAGRAM_STYLE,
   edge: 'media',
+  besides: 'stories',
   idOf: (number) => String(number),
 });
