@@ -13,11 +13,11 @@ import { type Api, ask, isNotShown, isUnknownName, listOf, pagesOf, refused } fr
 import type { Dialect, List, Listed, Place, Profile, Read } from './meta/dialect.ts';
 import { lookUpItems } from './meta/look-up.ts';
 import type { JsonPart } from './slice.ts';
+import { isWholeDue } from './walk.ts';
 
 /** The most that the platforms give at once. */
 const PAGE_SIZE = '100';
 /** The whole account is read so often, and so on every day; in between, what is new and where something happened. */
-const WHOLE_EVERY = Temporal.Duration.from({ hours: 20 });
 /** What stands below younger items is read every time: there is most to answer, and to hide. */
 const YOUNG = Temporal.Duration.from({ hours: 24 });
 /** How many of the newest items of a list a run leaves for the next one to find its place by. */
@@ -106,10 +106,7 @@ export function openMetaCollector(
     for (const [what, count] of Object.entries(account.counts)) yield { type: 'reported', what, count };
     const now = dependencies.clock.now();
     const wholeAt = before?.wholeAt ?? null;
-    const isDue =
-      !isLatest ||
-      wholeAt === null ||
-      Temporal.Instant.compare(Temporal.Instant.from(wholeAt).add(WHOLE_EVERY), now) <= 0;
+    const isDue = !isLatest || wholeAt === null || isWholeDue(wholeAt, now);
     const run: Run = {
       account: account.id,
       offered: new Set([account.id]),

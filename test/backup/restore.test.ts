@@ -1,6 +1,7 @@
 // A backup brings an archive back, whole and proven, or says why not.
 
 import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,6 +16,7 @@ import { publishLedger } from '../../src/operations.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, type TestArchive, testArchive, verifyArchiveOf } from '../support/archive.ts';
 import { muniment } from '../support/command.ts';
+import { isWhole } from '../support/whole.ts';
 import {
   adoptSchedule,
   destroyLater,
@@ -134,6 +136,9 @@ describe('an archive in a folder', () => {
       // One of the payloads stands for all: they are equal in kind.
       const kind = name.startsWith('payloads/') ? 'payloads' : name;
       if (shown.has(kind)) continue;
+      // Tables are equal in kind as well: but for the records' a few by chance, others with each run.
+      if (name.startsWith('tables/') && name !== 'tables/records.copy' && !isWhole && randomInt(4) > 0)
+        continue;
       shown.add(kind);
       const bytes = await readFile(path);
       const { mode } = await stat(path);
@@ -163,7 +168,7 @@ describe('an archive in a folder', () => {
       await writeFile(path, bytes);
       await chmod(path, mode);
     }
-    assert.ok(tried > 35, `${tried} changes`);
+    assert.ok(tried > (isWhole ? 35 : 15), `${tried} changes`);
   });
 
   test('does not come back with the wrong means to open its keys, another verifier key, or into a home in use', async () => {

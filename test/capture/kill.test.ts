@@ -1,5 +1,5 @@
 // A collecting process killed at random moments: nothing captured is lost or doubled, and the archive verifies.
-// KILLS=20 npm test -- test/capture/kill.test.ts runs it at length.
+// `npm test -- --whole test/capture/kill.test.ts` kills it twenty times, KILLS=… as often as it says.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -10,8 +10,9 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { isWhole } from '../support/whole.ts';
 
-const KILLS = Number(process.env.KILLS ?? 4);
+const KILLS = Number(process.env.KILLS ?? (isWhole ? 20 : 3));
 /** Posts at first, and new ones before each round, so that every kill falls on work to do. */
 const POSTS = 30;
 const NEW_POSTS = 6;
