@@ -17,7 +17,6 @@ import { isWholeDue } from './walk.ts';
 
 /** The most that the platforms give at once. */
 const PAGE_SIZE = '100';
-/** The whole account is read so often, and so on every day; in between, what is new and where something happened. */
 /** What stands below younger items is read every time: there is most to answer, and to hide. */
 const YOUNG = Temporal.Duration.from({ hours: 24 });
 /** How many of the newest items of a list a run leaves for the next one to find its place by. */
