@@ -171,7 +171,12 @@ const source = z.discriminatedUnion('platform', [
     repository: origin.nullable().default(null),
   }),
   z
-    .strictObject({ id: common.id, confirmDates: common.confirmDates, platform: z.literal('import') })
+    .strictObject({
+      id: common.id,
+      confirmDates: common.confirmDates,
+      platform: z.literal('import'),
+      account: z.string().min(1).max(2048).optional(),
+    })
     .transform((one) => ({ ...one, schedule: null })),
   z.strictObject({ ...common, platform: z.literal('feed'), url: z.url({ protocol: /^https?$/ }) }),
   z

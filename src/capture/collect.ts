@@ -111,6 +111,7 @@ export async function importExport(
   const { signal, onRead, onProgress } = options;
   await using collector = await openImportCollector(exportKind(kind), path, {
     by,
+    account: settings.account ?? null,
     clock: context.clock,
     signal,
     ...(onRead === undefined ? {} : { onProgress: onRead }),

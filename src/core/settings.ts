@@ -92,6 +92,8 @@ export interface MetaSettings extends CommonSourceSettings {
 export interface ImportSettings extends CommonSourceSettings {
   readonly platform: 'import';
   readonly schedule: null;
+  /** Whose files these must be, in the words in which they say it themselves; absent where that is not checked. */
+  readonly account?: string | undefined;
 }
 
 export interface YoutubeSettings extends CommonSourceSettings {

@@ -15,7 +15,8 @@ import { type SnapshotDocument, snapshotDocument } from '../../src/ledger/docume
 import { readPayload } from '../../src/ledger/payload.ts';
 import { collect } from '../../src/operations.ts';
 import { FakePlatform } from '../support/appview.ts';
-import { testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { contentId, contentIdText, linkTo, RAW, repositoryOf } from '../support/car.ts';
 import { muniment } from '../support/command.ts';
 import { mastodonExport, mastodonNote, PNG, writeTarGz, writeZip } from '../support/exports.ts';
 import { FakeMastodon } from '../support/mastodon.ts';
@@ -386,6 +387,155 @@ test('an archive of X becomes posts, replies and media of every part; edits are 
   assert.deepEqual([again.run.captured, again.run.changed], [0, 0]);
   assert.equal(await count(archive, 'snapshots'), versions);
   assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+});
+
+test('the repository of a Bluesky account and what the network shows of it are the same records, without versions that nobody wrote', async (t) => {
+  const { platform, home, archive, imported, at } = await stage(t);
+  const { did } = platform.account;
+  const first = platform.post('3kaaaaaaaaa22', 'Seen live first');
+  const second = platform.post('3kaaaaaaaab22', 'Imported first', {
+    image: PNG,
+    parent: first,
+    record: {
+      facets: [{ features: [{ $type: 'app.bsky.richtext.facet#link', uri: 'https://city.example/roads' }] }],
+      labels: { $type: 'com.atproto.label.defs#selfLabels', values: [{ val: 'graphic-media' }] },
+    },
+  });
+  const uris = [platform.uri(first), platform.uri(second)] as const;
+  const subject = {
+    uri: 'at://did:plc:somebody2222222222222222/app.bsky.feed.post/3kzzzzzzzzz22',
+    cid: 'bafyreia',
+  };
+  const made = repositoryOf(did, {
+    'app.bsky.actor.profile/self': {
+      $type: 'app.bsky.actor.profile',
+      displayName: 'City of Example',
+      description: 'Official',
+      avatar: {
+        $type: 'blob',
+        ref: linkTo({ id: contentId(PNG, RAW) }),
+        mimeType: 'image/png',
+        size: PNG.length,
+      },
+    },
+    [`app.bsky.feed.post/${first.rkey}`]: platform.recordOf(first),
+    [`app.bsky.feed.post/${second.rkey}`]: platform.recordOf(second),
+    'app.bsky.feed.like/3kaaaaaaaac22': { $type: 'app.bsky.feed.like', subject, createdAt: first.createdAt },
+    'app.bsky.feed.repost/3kaaaaaaaad22': {
+      $type: 'app.bsky.feed.repost',
+      subject,
+      createdAt: first.createdAt,
+    },
+  });
+  platform.remove(second);
+  assert.equal((await collectCity(archive)).captured, 1);
+  platform.posts.push(second);
+  await writeFile(at('repo.car'), made.file);
+  const { findings, run } = await imported('bluesky', at('repo.car'));
+  assert.deepEqual(findings, [`the account ${did}`, 'as of 3lz2abcdefg2a']);
+  assert.deepEqual(
+    [run.status, run.seen, run.captured, run.changed, run.media, run.rejected],
+    ['complete', 4, 3, 0, 0, 0],
+  );
+  const said = run.errors.map(({ code, message }) => `${code}: ${message}`).join('\n');
+  const picture = contentIdText(contentId(PNG, RAW));
+  assert.match(said, /^standing-gap: 1 of the 5 items in repo\.car are neither posts nor reposts/m);
+  assert.match(
+    said,
+    new RegExp(`^standing-gap: Posts in repo\\.car name 2 media .*: ${picture}, ${picture}`, 'm'),
+  );
+  assert.match(
+    said,
+    /^standing-gap: The signature of the commit bafyrei\w+ \(revision 3lz2abcdefg2a\) was not checked/m,
+  );
+
+  assert.equal((await versionsOf(archive, uris[0])).length, 1);
+  const [reply] = await versionsOf(archive, uris[1]);
+  assert.ok(reply !== undefined);
+  const { item, media, slice } = reply;
+  assert.deepEqual(
+    [item.kind, item.text, item.inReplyTo, item.contentWarning, item.links[0]?.url, item.createdAtFrom],
+    ['reply', 'Imported first', uris[0], 'graphic-media', 'https://city.example/roads', 'user'],
+  );
+  assert.deepEqual(item.author, { id: did, handle: null, name: 'City of Example' });
+  assert.deepEqual(
+    [media[0]?.contentId, media[0]?.commitment, media[0]?.alt],
+    [picture, null, 'a closed road'],
+  );
+  assert.equal(slice.mediaType, 'application/vnd.ipld.dag-cbor');
+  const kept = await readPayload(archive.database.db, archive.store, slice.commitment);
+  assert.ok(kept.equals(made.records.get(`app.bsky.feed.post/${second.rkey}`)?.bytes as Buffer));
+  const [repost] = await versionsOf(archive, `at://${did}/app.bsky.feed.repost/3kaaaaaaaad22`);
+  assert.deepEqual([repost?.item.kind, repost?.item.reposts], ['repost', subject.uri]);
+  const [profile] = await versionsOf(archive, `at://${did}/app.bsky.actor.profile/self`);
+  assert.deepEqual(
+    [profile?.item.kind, profile?.item.title, profile?.item.text, profile?.media[0]?.role],
+    ['profile', 'City of Example', 'Official', 'avatar'],
+  );
+
+  await t.test('importing it again doubles nothing', async () => {
+    const again = await imported('bluesky', at('repo.car'));
+    assert.deepEqual([again.run.status, again.run.captured, again.run.changed], ['complete', 0, 0]);
+  });
+
+  await t.test(
+    'the network goes on with the records: of the same words only the picture is new, an edit is a version',
+    async () => {
+      const live = await collectCity(archive);
+      assert.deepEqual([live.status, live.captured, live.media], ['complete', 0, 1]);
+      assert.deepEqual(
+        (await versionsOf(archive, uris[1])).map(({ cause, collector }) => [cause, collector]),
+        [
+          ['first', 'bluesky-import/1'],
+          ['media', 'bluesky/1'],
+        ],
+      );
+      assert.equal((await versionsOf(archive, uris[0])).length, 1);
+      second.text = 'Edited since';
+      assert.equal((await collectCity(archive)).changed, 1);
+      const again = await imported('bluesky', at('repo.car'));
+      assert.deepEqual([again.run.captured, again.run.changed], [0, 0]);
+      assert.equal((await versionsOf(archive, uris[1])).at(-1)?.item.text, 'Edited since');
+    },
+  );
+
+  await t.test('a bundle of the imported records checks offline, and holds the exact blocks', async () => {
+    assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+    const bundle = at('bundle.zip');
+    const out = await muniment(['--home', home, 'export', '--source', SOURCE.id, '--out', bundle]);
+    assert.equal(out.code, 0, out.stderr);
+    const key = (await muniment(['--home', home, 'key', 'export'])).stdout.trim();
+    const checked = await muniment(['--home', home, 'verify-bundle', bundle, '--key', key]);
+    assert.equal(checked.code, 0, checked.stdout + checked.stderr);
+    const found = await muniment(['--home', home, '--json', 'search', 'Imported']);
+    assert.match(found.stdout, /Imported first|Edited since/);
+  });
+});
+
+test('a source that says whose files it takes refuses those of others', async (t) => {
+  const own = { id: 'own-export', platform: 'import', account: 'did:plc:cityofexample2222222222' };
+  const { archive, home, at } = await stage(t, [own]);
+  const file = async (name: string, did: string) => {
+    await writeFile(at(name), repositoryOf(did, {}).file);
+    return at(name);
+  };
+  const run = async (kind: string, path: string) =>
+    muniment(['--home', home, 'import', kind, path, '--source', own.id]);
+  const { size } = await archive.ledger.head();
+  const other = await run('bluesky', await file('other.car', 'did:plc:somebody22222222222222'));
+  assert.equal(other.code, 2);
+  assert.match(
+    other.stderr,
+    /other\.car is of the account did:plc:somebody22222222222222, .* for did:plc:cityofexample/,
+  );
+  const { 'actor.json': _, ...anonymous } = mastodonExport([]);
+  const unsaid = await run('mastodon', await writeZip(at('unsaid.zip'), anonymous));
+  assert.match(unsaid.stderr, /does not say whose it is/);
+  const named = await run('mastodon', await writeZip(at('named.zip'), mastodonExport([])));
+  assert.match(named.stderr, /is of the account https:\/\/city\.example\/users\/city, city@city\.example/);
+  assert.equal((await archive.ledger.head()).size, size);
+  const right = await run('bluesky', await file('own.car', own.account));
+  assert.equal(right.code, 0, right.stderr);
 });
 
 test('an import that is killed at any moment goes on from what it stored: nothing is lost, nothing doubled', async (t) => {

@@ -2,16 +2,18 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { systemClock } from '../../src/core/clock.ts';
-import type { BlueskySettings } from '../../src/core/settings.ts';
+import type { BlueskySettings, SourceSettings } from '../../src/core/settings.ts';
+import { importFile } from '../../src/operations.ts';
 import { identityOf } from '../../src/sources/bluesky/sighting.ts';
 import { openBlueskyCollector } from '../../src/sources/bluesky.ts';
 import { CollectError } from '../../src/sources/collect-error.ts';
 import type { Collector, CollectorEvent, LookUp, Sighting } from '../../src/sources/collector.ts';
+import { captureFrom, testArchive, verifyArchiveOf } from '../support/archive.ts';
 import { type AtprotoNetwork, atprotoObstacle, startAtproto } from './atproto.ts';
 
 const obstacle = atprotoObstacle();
@@ -148,6 +150,107 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
       (one) => one.state,
     );
     assert.deepEqual(states, ['present', 'deleted', 'deleted', 'access-lost']);
+  });
+
+  test('an account’s repository, as its server gives it, holds the records that were collected, and no other words of them', async (t) => {
+    const city = await network.createAccount('city-four.test', 'City Four');
+    const ann = await network.createAccount('ann-four.test', 'Ann');
+    const image = await city.uploadBlob(randomBytes(20_000), 'image/png');
+    const root = await city.post({
+      text: 'Straße 🚧 مغلق',
+      langs: ['de', 'ar'],
+      embed: { $type: 'app.bsky.embed.images', images: [{ image, alt: 'a map' }] },
+    });
+    const foreign = await ann.reply('whose?', root, root);
+    const answer = await city.reply('ours', root, foreign);
+    const repost = await city.repost(foreign);
+    await city.like(foreign);
+    const gone = await city.post({ text: 'posted by mistake' });
+    await city.remove(gone);
+    const edited = await city.post({ text: 'hearing on the 17th' });
+    await city.edit(edited, { text: 'hearing on the 19th' });
+    for (let number = 0; number < 120; number += 1) await city.post({ text: `post ${number}` });
+    await network.settle();
+
+    const place = { origin: network.service, account: { handle: city.did } };
+    const sources = [
+      {
+        id: 'city-live',
+        platform: 'bluesky',
+        account: city.did,
+        service: network.service,
+        directory: network.directory,
+        repository: network.repository,
+      },
+      { id: 'city-export', platform: 'import', account: city.did },
+    ];
+    const folder = await mkdtemp(join(tmpdir(), 'muniment-repository-'));
+    t.after(() => rm(folder, { recursive: true }));
+    const repositoryOf = async (name: string) => {
+      const url = new URL('/xrpc/com.atproto.sync.getRepo', network.repository);
+      url.searchParams.set('did', city.did);
+      const response = await fetch(url);
+      assert.equal(response.status, 200);
+      await writeFile(join(folder, name), Buffer.from(await response.arrayBuffer()));
+      return join(folder, name);
+    };
+    const before = await repositoryOf('before.car');
+
+    for (const order of ['collected first', 'imported first'] as const)
+      await t.test(order, async (t) => {
+        const { archive } = await testArchive(t, place, { sources });
+        const live = () => {
+          const source = archive.settings.sources.find(({ id }) => id === 'city-live');
+          return captureFrom(archive, source as SourceSettings, {
+            clock: systemClock,
+            limits: { spacing: 0 },
+          });
+        };
+        const imported = (path: string) =>
+          importFile(archive, { kind: 'bluesky', path, source: 'city-export' }, { signal });
+        const texts = async (uri: string) => {
+          const { rows } = await archive.database.pool.query(
+            'SELECT s.text FROM snapshots s JOIN record_identities i USING (record_id) WHERE i.platform_id = $1 ORDER BY s.version',
+            [uri],
+          );
+          return (rows as { text: string }[]).map(({ text }) => text);
+        };
+        if (order === 'collected first') {
+          const first = await live();
+          assert.deepEqual([first.status, first.captured], ['complete', 125], JSON.stringify(first.errors));
+          const { outcome } = await imported(before);
+          // The profile is the file's alone.
+          assert.deepEqual(
+            [outcome.status, outcome.seen, outcome.captured, outcome.changed, outcome.rejected],
+            ['complete', 125, 1, 0, 0],
+            JSON.stringify(outcome.errors),
+          );
+        } else {
+          const { outcome } = await imported(before);
+          assert.deepEqual(
+            [outcome.status, outcome.captured, outcome.changed, outcome.rejected],
+            ['complete', 125, 0, 0],
+            JSON.stringify(outcome.errors),
+          );
+          const after = await live();
+          // Somebody else's reply is new, and so is the picture's file, the one thing that changes a record.
+          assert.deepEqual(
+            [after.status, after.captured, after.changed, after.media],
+            ['complete', 1, 1, 1],
+            JSON.stringify(after.errors),
+          );
+        }
+        const again = await live();
+        assert.deepEqual([again.captured, again.changed, again.missing], [0, 0, 0]);
+        for (const [uri, said] of [
+          [edited.uri, ['hearing on the 19th']],
+          [answer.uri, ['ours']],
+          [repost.uri, ['']],
+          [gone.uri, []],
+        ] as const)
+          assert.deepEqual(await texts(uri), said);
+        assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+      });
   });
 
   test('an account that does not exist is not found', async () => {

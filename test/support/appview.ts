@@ -1,9 +1,9 @@
 // A small HTTP server that answers as an AppView, a directory and a repository do, from accounts and posts kept in memory: the platform's
 // part in tests, for machines without a real AT Protocol server.
 
-import { createHash } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { carBlock, contentId, contentIdText, RAW } from './car.ts';
 
 export interface FakePost {
   readonly did: string;
@@ -22,21 +22,7 @@ export interface FakePost {
   likes: number;
 }
 
-const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
-
-/** CIDv1 (sha2-256) with the given codec, as text. */
-function contentId(bytes: Uint8Array, codec: number): string {
-  const raw = Buffer.concat([
-    Buffer.from([1, codec, 0x12, 0x20]),
-    createHash('sha256').update(bytes).digest(),
-  ]);
-  let bits = '';
-  for (const byte of raw) bits += byte.toString(2).padStart(8, '0');
-  let text = 'b';
-  for (let at = 0; at < bits.length; at += 5)
-    text += BASE32[Number.parseInt(bits.slice(at, at + 5).padEnd(5, '0'), 2)];
-  return text;
-}
+const blobId = (image: Buffer): string => contentIdText(contentId(image, RAW));
 
 export class FakePlatform implements AsyncDisposable {
   readonly posts: FakePost[] = [];
@@ -114,7 +100,8 @@ export class FakePlatform implements AsyncDisposable {
     return `at://${post.did}/app.bsky.feed.post/${post.rkey}`;
   }
 
-  #record(post: FakePost): object {
+  /** A post's record, as its author's repository holds it. */
+  recordOf(post: FakePost): object {
     return {
       $type: 'app.bsky.feed.post',
       text: post.text,
@@ -132,7 +119,7 @@ export class FakePlatform implements AsyncDisposable {
                   alt: 'a closed road',
                   image: {
                     $type: 'blob',
-                    ref: { $link: contentId(post.image, 0x55) },
+                    ref: { $link: blobId(post.image) },
                     mimeType: 'image/png',
                     size: post.image.length,
                   },
@@ -144,7 +131,7 @@ export class FakePlatform implements AsyncDisposable {
   }
 
   #cid(post: FakePost): string {
-    return contentId(Buffer.from(JSON.stringify([post.did, post.rkey, post.text])), 0x71);
+    return contentIdText(carBlock(this.recordOf(post)).id);
   }
 
   #view(post: FakePost): object {
@@ -152,7 +139,7 @@ export class FakePlatform implements AsyncDisposable {
       uri: this.uri(post),
       cid: this.#cid(post),
       author: { did: post.did, handle: post.handle, displayName: post.handle },
-      record: this.#record(post),
+      record: this.recordOf(post),
       replyCount: this.#replies(post).length,
       repostCount: 0,
       likeCount: post.likes,
@@ -224,12 +211,12 @@ export class FakePlatform implements AsyncDisposable {
       );
       return post === undefined
         ? json({ error: 'RecordNotFound', message: 'Could not locate record' }, 400)
-        : json({ uri: this.uri(post), cid: this.#cid(post), value: this.#record(post) });
+        : json({ uri: this.uri(post), cid: this.#cid(post), value: this.recordOf(post) });
     }
     if (method === 'com.atproto.sync.getRepoStatus') return json({ did, active: true });
     if (method === 'com.atproto.sync.getBlob') {
       const image = this.posts.find(
-        (p) => p.image !== undefined && contentId(p.image, 0x55) === url.searchParams.get('cid'),
+        (p) => p.image !== undefined && blobId(p.image) === url.searchParams.get('cid'),
       )?.image;
       if (image !== undefined) return { status: 200, body: image, type: 'image/png' };
     }

@@ -30,7 +30,7 @@ export interface TestArchive {
 /** Makes an archive that is gone when the test ends. @param store settings of its store; absent: a directory in its home @param sources beside the platform's */
 export async function testArchive(
   test: { after(work: () => Promise<void>): void },
-  platform: FakePlatform,
+  platform: Pick<FakePlatform, 'origin'> & { readonly account: Pick<FakePlatform['account'], 'handle'> },
   { store, sources = [] }: { store?: object; sources?: readonly object[] } = {},
 ): Promise<TestArchive> {
   const folder = await mkdtemp(join(tmpdir(), 'muniment archive '));

@@ -10,7 +10,9 @@ import { type Medium, type PostView, postRecord, postView, repostReason } from '
 
 export const PLATFORM = 'bluesky';
 const NAMESPACE = 'at-uri';
-const POSTS = 'app.bsky.feed.post';
+export const POSTS = 'app.bsky.feed.post';
+/** What an account's repository, as a file, and a service both tell of a record. */
+export const IMPORT_RULE = 'bluesky-import/1';
 
 export interface AtUri {
   readonly did: string;
@@ -48,7 +50,9 @@ export async function readPost(part: JsonPart, exchange: Exchange, blobAddress: 
   const slice = sliceOf(part);
   if (slice === null) return rejected(part, exchange, 'the post nests too deeply');
   const record = postRecord.parse(post.record);
-  const { item, media } = contentOf(post, at, record);
+  const { handle, displayName } = post.author;
+  const author = { id: at.did, handle: handleOf(handle), name: displayName || null };
+  const { item, media } = contentOf(post.uri, author, record);
   const sighting: Sighting = {
     identity: identityOf(post.uri),
     slice,
@@ -57,6 +61,7 @@ export async function readPost(part: JsonPart, exchange: Exchange, blobAddress: 
     exchange,
     item,
     comparison: { author: post.author.did, cid: post.cid, record: post.record as Json },
+    former: { rule: IMPORT_RULE, comparison: importComparison({ cid: post.cid }) },
     observations: observationsOf(post),
     media: await Promise.all(
       media.map(async ({ blob, ...rest }) => ({
@@ -87,28 +92,11 @@ export function readRepost(part: JsonPart, exchange: Exchange, account: string):
     return rejected(part, exchange, 'a repost by another account in this account’s feed');
   const slice = sliceOf(part);
   if (slice === null) return rejected(part, exchange, 'the repost nests too deeply');
+  const author = { id: by.did, handle: handleOf(by.handle), name: by.displayName || null };
   const item: Item = {
-    kind: 'repost',
-    url: webAddress(post.uri),
-    author: { id: by.did, handle: handleOf(by.handle), name: by.displayName || null },
+    ...repostOf(post.uri, author, { title: `@${post.author.handle}`, description: post.record.text }),
     createdAt: momentOrNull(indexedAt),
     createdAtFrom: 'platform',
-    title: null,
-    text: '',
-    contentWarning: null,
-    languages: [],
-    tags: [],
-    links: [
-      {
-        url: webAddress(post.uri) ?? post.uri,
-        title: `@${post.author.handle}`,
-        description: post.record.text,
-      },
-    ],
-    inReplyTo: null,
-    threadRoot: null,
-    quotes: null,
-    reposts: post.uri,
   };
   const sighting: Sighting = {
     identity: identityOf(uri),
@@ -118,10 +106,42 @@ export function readRepost(part: JsonPart, exchange: Exchange, account: string):
     exchange,
     item,
     comparison: { author: by.did, cid: cid ?? null, reposts: post.uri },
+    former: { rule: IMPORT_RULE, comparison: importComparison({ reposts: post.uri }) },
     observations: {},
     media: [],
   };
   return { sighting, post };
+}
+
+/** @returns a repost as an item, but for its date; what is known of the post in it stands beside the link to it */
+export function repostOf(
+  reposted: string,
+  author: Item['author'],
+  shown: { title: string | null; description: string | null },
+): Omit<Item, 'createdAt' | 'createdAtFrom'> {
+  return {
+    kind: 'repost',
+    url: webAddress(reposted),
+    author,
+    title: null,
+    text: '',
+    contentWarning: null,
+    languages: [],
+    tags: [],
+    links: [{ url: webAddress(reposted) ?? reposted, ...shown }],
+    inReplyTo: null,
+    threadRoot: null,
+    quotes: null,
+    reposts: reposted,
+  };
+}
+
+/**
+ * @returns the comparison under {@link IMPORT_RULE}: a record's content id says all of its content; that of a repost is not told by every
+ *   service
+ */
+export function importComparison(shown: { readonly cid: string } | { readonly reposts: string }): Json {
+  return shown;
 }
 
 /** @returns the text itself when it names a moment (RFC 3339), else null: a user's client may write anything here */
@@ -150,13 +170,18 @@ interface Blob {
   readonly cid: string;
   readonly mediaType: string;
 }
-type BlobMedium = Pick<MediaReference, 'role' | 'alt'> & { readonly blob: Blob };
+export type BlobMedium = Pick<MediaReference, 'role' | 'alt'> & { readonly blob: Blob };
 
-function contentOf(post: PostView, at: AtUri, record: PostRecord): { item: Item; media: BlobMedium[] } {
+/** @returns what a post's record says, and the blobs that it names */
+export function contentOf(
+  uri: string,
+  author: Item['author'],
+  record: PostRecord,
+): { item: Item; media: BlobMedium[] } {
   const links: Item['links'][number][] = [];
   const tags = [...(record.tags ?? [])];
-  for (const { uri, tag } of (record.facets ?? []).flatMap((facet) => facet.features)) {
-    if (uri !== undefined) links.push({ url: uri, title: null, description: null });
+  for (const { uri: url, tag } of (record.facets ?? []).flatMap((facet) => facet.features)) {
+    if (url !== undefined) links.push({ url, title: null, description: null });
     if (tag !== undefined) tags.push(tag);
   }
   const { embed } = record;
@@ -167,8 +192,8 @@ function contentOf(post: PostView, at: AtUri, record: PostRecord): { item: Item;
         ? undefined
         : embed;
   if (medium?.$type === 'app.bsky.embed.external') {
-    const { uri, title, description } = medium.external;
-    links.push({ url: uri, title: title || null, description: description || null });
+    const { uri: url, title, description } = medium.external;
+    links.push({ url, title: title || null, description: description || null });
   }
   const quoted =
     embed?.$type === 'app.bsky.embed.recordWithMedia'
@@ -181,8 +206,8 @@ function contentOf(post: PostView, at: AtUri, record: PostRecord): { item: Item;
   if (quoted !== null && !quotesPost) links.push({ url: quoted, title: null, description: null });
   const item: Item = {
     kind: record.reply === undefined ? 'post' : 'reply',
-    url: webAddress(post.uri),
-    author: { id: at.did, handle: handleOf(post.author.handle), name: post.author.displayName || null },
+    url: webAddress(uri),
+    author,
     createdAt: momentOrNull(record.createdAt),
     createdAtFrom: 'user',
     title: null,

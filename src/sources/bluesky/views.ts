@@ -109,6 +109,10 @@ const quotedWithMedia = z.looseObject({
 export const embed = z.discriminatedUnion('$type', [images, video, external, quoted, quotedWithMedia]);
 export type Medium = z.infer<typeof medium>;
 
+const labels = z
+  .looseObject({ values: z.array(z.looseObject({ val: z.string() })) })
+  .optional()
+  .catch(undefined);
 const feature = z.looseObject({
   $type: z.string(),
   uri: z.string().optional(),
@@ -126,8 +130,16 @@ export const postRecord = z.looseObject({
     .catch(undefined),
   reply: z.looseObject({ root: strongRef, parent: strongRef }).optional().catch(undefined),
   embed: embed.optional().catch(undefined),
-  labels: z
-    .looseObject({ values: z.array(z.looseObject({ val: z.string() })) })
-    .optional()
-    .catch(undefined),
+  labels,
+});
+
+/** Records as a repository has them; a service never shows them bare. */
+export const repostRecord = z.looseObject({ subject: strongRef, createdAt: z.string() });
+export const profileRecord = z.looseObject({
+  displayName: z.string().optional().catch(undefined),
+  description: z.string().optional().catch(undefined),
+  createdAt: z.string().optional().catch(undefined),
+  avatar: blob.optional().catch(undefined),
+  banner: blob.optional().catch(undefined),
+  labels,
 });

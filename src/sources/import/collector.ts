@@ -5,6 +5,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, instantText } from '../../core/clock.ts';
+import { InputError } from '../../core/errors.ts';
 import { CollectError } from '../collect-error.ts';
 import {
   type Collector,
@@ -32,13 +33,15 @@ export interface ImportCollector extends Collector {
 
 /**
  * @param by who imports it
- * @throws InputError when the file cannot be read, is broken as a whole, or is no export of this kind
+ * @param account whose the file must be, where the source's settings say so
+ * @throws InputError when the file cannot be read, is broken as a whole, is no export of this kind, or another account's
  */
 export async function openImportCollector(
   kind: ExportKind,
   path: string,
   options: {
     by: string;
+    account: string | null;
     clock: Clock;
     signal: AbortSignal;
     onProgress?: (read: number, length: number) => void;
@@ -47,7 +50,20 @@ export async function openImportCollector(
   await using stack = new AsyncDisposableStack();
   const file = stack.use(await openExportFile(path, options));
   const opened = await kind.open(file, options.signal);
+  stack.use(opened.resources);
+  requireAccount(options.account, opened.accounts, file.name);
   return new Import(kind, file, opened, options, stack.move());
+}
+
+/** A file that says nothing of whose it is passes for nobody's. */
+function requireAccount(wanted: string | null, accounts: readonly string[], file: string): void {
+  const plain = (account: string): string => account.replace(/^@/, '').toLowerCase();
+  if (wanted === null || accounts.some((one) => plain(one) === plain(wanted))) return;
+  const said =
+    accounts.length === 0 ? 'does not say whose it is' : `is of the account ${accounts.join(', ')}`;
+  throw new InputError(`${file} ${said}, and the source is for ${wanted}`, {
+    hint: 'Import it under another source; or, where this is the account that is meant, name it so, or not at all, under `account` in muniment.yaml.',
+  });
 }
 
 class Import implements ImportCollector {
@@ -167,6 +183,8 @@ class Import implements ImportCollector {
     signal: AbortSignal,
   ): ReturnType<Collector['fetchMedia']> {
     const { name, members } = this.file;
+    const { withoutMedia } = this.#opened;
+    if (withoutMedia !== undefined) throw new CollectError('standing-gap', withoutMedia, null);
     const known = members.get(path);
     if (known === undefined)
       throw new CollectError('media', `${path} is not in ${name}`, path, {

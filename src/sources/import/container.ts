@@ -91,7 +91,8 @@ export class Members {
 
 /** A member whose bytes are not what the archive says. */
 export function damaged(of: string, path: string, why: string, cause?: unknown): CollectError {
-  return new CollectError('not-the-expected-format', `${path} in ${of} is damaged: ${why}`, path, {
+  const what = path === of ? of : `${path} in ${of}`;
+  return new CollectError('not-the-expected-format', `${what} is damaged: ${why}`, path, {
     hint: 'Copy or download the file again, and import it once more: what came of it is kept, and nothing is doubled.',
     ...(cause === undefined ? {} : { cause }),
   });

@@ -36,6 +36,12 @@ export interface Piece {
 export interface OpenedExport {
   /** Sentences for the officer: whose it is, how much. */
   readonly findings: readonly string[];
+  /** Names of the account whose it says it is, any of which a source's settings may ask for; empty where it does not say. */
+  readonly accounts: readonly string[];
+  /** Where exports of this kind never hold media: the sentence that says so, in place of a fault for each. */
+  readonly withoutMedia?: string;
+  /** What is open until the import ends. */
+  readonly resources?: AsyncDisposable;
   /** Reads the whole file, once. @throws CollectError where it cannot go on */
   pieces(signal: AbortSignal): AsyncIterable<Piece | { readonly problem: Problem }>;
 }

@@ -1,11 +1,12 @@
 // The kinds of export that can be imported, by their names on the command line.
 
 import { InputError } from '../../core/errors.ts';
+import { BLUESKY_REPOSITORY } from './bluesky.ts';
 import type { ExportKind } from './export-kind.ts';
 import { MASTODON_EXPORT } from './mastodon.ts';
 import { X_ARCHIVE } from './x.ts';
 
-const KINDS: readonly ExportKind[] = [MASTODON_EXPORT, X_ARCHIVE];
+const KINDS: readonly ExportKind[] = [BLUESKY_REPOSITORY, MASTODON_EXPORT, X_ARCHIVE];
 
 /** @throws InputError when there is no such kind */
 export function exportKind(name: string): ExportKind {

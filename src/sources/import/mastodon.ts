@@ -99,6 +99,7 @@ export const MASTODON_EXPORT: ExportKind = {
 
 class MastodonExport implements OpenedExport {
   readonly findings: readonly string[];
+  readonly accounts: readonly string[];
   readonly #file: ExportFile;
   readonly #outbox: string;
   readonly #actor: Actor | null;
@@ -109,9 +110,9 @@ class MastodonExport implements OpenedExport {
     this.#file = file;
     this.#outbox = outbox;
     this.#actor = actor;
-    this.findings = [
-      actor === null ? 'it does not say whose it is' : `the account ${handleOf(actor) ?? actor.id}`,
-    ];
+    const handle = actor === null ? null : handleOf(actor);
+    this.findings = [actor === null ? 'it does not say whose it is' : `the account ${handle ?? actor.id}`];
+    this.accounts = actor === null ? [] : [actor.id, ...(handle === null ? [] : [handle])];
     for (const path of file.members.keys()) {
       const at = path.indexOf('media_attachments/');
       if (at >= 0) this.#media.set(path.slice(at), path);

@@ -93,6 +93,7 @@ export const X_ARCHIVE: ExportKind = {
 
 class XArchive implements OpenedExport {
   readonly findings: readonly string[];
+  readonly accounts: readonly string[];
   readonly #file: ExportFile;
   readonly #lists: readonly string[];
   readonly #author: Item['author'];
@@ -115,6 +116,7 @@ class XArchive implements OpenedExport {
       account === null ? 'it does not say whose it is' : `the account ${account.username}`,
       `${lists.length} list${lists.length === 1 ? '' : 's'} of posts`,
     ];
+    this.accounts = account === null ? [] : [account.username, account.accountId];
     for (const path of file.members.keys()) {
       const [, , , post, name] = MEDIA.exec(path) ?? [];
       if (post === undefined || name === undefined) continue;
