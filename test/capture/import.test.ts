@@ -512,6 +512,82 @@ test('the repository of a Bluesky account and what the network shows of it are t
   });
 });
 
+test('what of a repository is damaged or unreadable is in quarantine, and its import partial; the whole file then brings the rest', async (t) => {
+  const { platform, archive, imported, at } = await stage(t);
+  const { did } = platform.account;
+  const words = ['One', 'Two', 'Three', 'Four'];
+  const made = repositoryOf(did, {
+    ...Object.fromEntries(
+      words.map((text, n) => [
+        `app.bsky.feed.post/3kaaaaaaaa${n}22`,
+        { $type: 'app.bsky.feed.post', text, createdAt: '2025-03-04T05:06:07Z' },
+      ]),
+    ),
+    'app.bsky.feed.post/3kaaaaaaaa922': { $type: 'app.bsky.feed.post', text: 9 },
+  });
+  const two = made.records.get('app.bsky.feed.post/3kaaaaaaaa122')?.bytes as Buffer;
+  const damaged = Buffer.from(made.file);
+  damaged[damaged.indexOf(two) + two.indexOf('Two')] = 0x74;
+  await writeFile(at('damaged.car'), Buffer.concat([damaged, Buffer.of(0x80)]));
+  const { run } = await imported('bluesky', at('damaged.car'), 5);
+  assert.deepEqual([run.status, run.seen, run.captured, run.rejected], ['partial', 3, 3, 2]);
+  const told = run.errors.map(({ message }) => message).join('\n');
+  for (const sentence of [
+    /damaged\.car is damaged: it ends within the block at byte \d+/,
+    /a block that is not what its content id bafyrei\w+ promises/,
+    /not a post: text/,
+    /one part is not in damaged\.car/,
+  ])
+    assert.match(told, sentence);
+  const quarantined = await archive.database.db
+    .selectFrom('payloads')
+    .select('commitment')
+    .where('role', '=', 'quarantine')
+    .execute();
+  const bytes = await Promise.all(
+    quarantined.map(({ commitment }) => readPayload(archive.database.db, archive.store, commitment)),
+  );
+  assert.ok(bytes.some((one) => one.includes('two')));
+
+  await writeFile(at('whole.car'), made.file);
+  const whole = await imported('bluesky', at('whole.car'), 5);
+  assert.deepEqual([whole.run.seen, whole.run.captured, whole.run.changed], [4, 1, 0]);
+  assert.equal(
+    (await versionsOf(archive, `at://${did}/app.bsky.feed.post/3kaaaaaaaa122`))[0]?.item.text,
+    'Two',
+  );
+
+  await t.test(
+    'a later file with an edit makes a version, and one without a post takes nothing for deleted',
+    async () => {
+      const later = repositoryOf(did, {
+        'app.bsky.feed.post/3kaaaaaaaa022': {
+          $type: 'app.bsky.feed.post',
+          text: 'One, mended',
+          createdAt: '2025-03-04T05:06:07Z',
+        },
+        'app.bsky.feed.post/3kaaaaaaaa522': {
+          $type: 'app.bsky.feed.post',
+          text: 'Five',
+          createdAt: '2025-03-04T05:06:07Z',
+        },
+      });
+      await writeFile(at('later.car'), later.file);
+      const { run: second } = await imported('bluesky', at('later.car'));
+      assert.deepEqual(
+        [second.status, second.seen, second.captured, second.changed, second.missing],
+        ['complete', 2, 1, 1, 0],
+      );
+      const versions = await versionsOf(archive, `at://${did}/app.bsky.feed.post/3kaaaaaaaa022`);
+      assert.deepEqual(
+        versions.map(({ item }) => item.text),
+        ['One', 'One, mended'],
+      );
+      assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+    },
+  );
+});
+
 test('a source that says whose files it takes refuses those of others', async (t) => {
   const own = { id: 'own-export', platform: 'import', account: 'did:plc:cityofexample2222222222' };
   const { archive, home, at } = await stage(t, [own]);

@@ -1,6 +1,7 @@
 // Repositories as files, whole and hostile: what a signed commit leads to is read, block by block against its content id, and nothing else is.
 
 import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -324,6 +325,44 @@ test('records that cannot be read are put aside with their bytes and the reason,
   const expected = sorted.flatMap(([, , told]) => told ?? []);
   assert.equal(outcome.rejected.length, expected.length);
   for (const [at, told] of expected.entries()) assert.match(outcome.rejected[at] as string, told);
+});
+
+test('whatever is changed in a file, nothing comes of it but what its commit names, or one clear refusal', async (t) => {
+  const made = postsOf(30);
+  const whole = carOf([made.commit], allOf(made));
+  const known = new Set([...made.records.values()].map(({ bytes }) => bytes.toString('hex')));
+  const seed = randomInt(2 ** 32);
+  t.diagnostic(`seed ${seed}`);
+  let state = seed;
+  const next = (below: number): number => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  let refused = 0;
+  for (let round = 0; round < 300; round += 1) {
+    const from = next(whole.length);
+    const part = whole.subarray(from, from + next(400));
+    const to = next(whole.length);
+    const mutated = [
+      () => Buffer.concat([whole.subarray(0, to), part, whole.subarray(to)]),
+      () => Buffer.concat([whole.subarray(0, to), part, whole.subarray(to + part.length)]),
+      () => Buffer.concat([whole.subarray(0, from), whole.subarray(from + part.length)]),
+      () => {
+        const copy = Buffer.from(whole);
+        copy[to] = next(256);
+        return copy;
+      },
+    ][next(4)] as () => Buffer;
+    try {
+      const { sightings } = await read(t, mutated());
+      for (const { slice } of sightings)
+        assert.ok(known.has(Buffer.from(slice).toString('hex')), `seed ${seed}`);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      refused += 1;
+    }
+  }
+  assert.ok(refused < 200, 'most changes leave something to read');
 });
 
 test('DAG-CBOR comes back as it was written, and any cut or change of it is read or refused, never a crash', () => {
