@@ -21,7 +21,10 @@ const commit = z.looseObject({
   did: z.string().regex(/^did:[a-z]+:[A-Za-z0-9._:%-]{1,2000}$/),
   version: z.union([z.literal(2), z.literal(3)]),
   data: link,
-  rev: z.string().max(64).optional(),
+  rev: z
+    .string()
+    .regex(/^[A-Za-z0-9]{1,64}$/)
+    .optional(),
   sig: z.instanceof(Uint8Array),
 });
 export type Commit = z.infer<typeof commit>;

@@ -85,13 +85,15 @@ class Repository implements OpenedExport {
       yield this.#piece({ offset: place.offset, bytes: await car.bytesAt(place) }, { rejected: reason });
     if (car.broken !== null)
       yield problem(`${name} is damaged: ${car.broken}. Copy or download it again, and import it once more.`);
+    let fault: MalformedTreeError | null = null;
     try {
       yield* this.#records(signal);
     } catch (error) {
       if (!(error instanceof MalformedTreeError)) throw error;
-      throw damaged(name, name, error.message, error);
+      fault = error;
     }
     yield* this.#told();
+    if (fault !== null) throw damaged(name, name, fault.message, fault);
   }
 
   async *#records(signal: AbortSignal): AsyncGenerator<Piece> {
@@ -132,7 +134,7 @@ class Repository implements OpenedExport {
     return { path: this.#file.name, offset, bytes, type: TYPE, read };
   }
 
-  /** What is left to say once everything was read. */
+  /** What is left to say once all was read that can be. */
   *#told(): Generator<{ problem: Problem }> {
     const car = this.#car;
     const { name } = this.#file;
@@ -144,7 +146,7 @@ class Repository implements OpenedExport {
     const idle = car.size - car.noted;
     if (idle > 0)
       yield standing(
-        `${idle} of the ${car.size} blocks in ${name} are no part of what its commit ${this.#root} names, and make no record; the file itself is kept whole.`,
+        `${idle} of the ${car.size} blocks in ${name} are not reached from its commit ${this.#root}, and make no record; the file itself is kept whole.`,
       );
     if (this.#media.count > 0)
       yield standing(
@@ -257,7 +259,8 @@ class Listed {
   add(contentId: string): void {
     this.count += 1;
     // What a record calls a content id may be anything.
-    if (this.#first.length < NAMED) this.#first.push(contentId.slice(0, 100));
+    if (this.#first.length < NAMED)
+      this.#first.push(/^[A-Za-z0-9]{1,100}$/.test(contentId) ? contentId : 'one without a content id');
   }
 
   toString(): string {

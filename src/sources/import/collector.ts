@@ -108,22 +108,28 @@ class Import implements ImportCollector {
     let read = 0;
     let page: Piece[] = [];
     let bytes = 0;
-    for await (const one of this.#opened.pieces(signal)) {
-      if ('problem' in one) {
-        yield { type: 'problem', problem: one.problem };
-        continue;
+    try {
+      for await (const one of this.#opened.pieces(signal)) {
+        if ('problem' in one) {
+          yield { type: 'problem', problem: one.problem };
+          continue;
+        }
+        read += 1;
+        if ('left' in one.read) {
+          left.set(one.read.left, (left.get(one.read.left) ?? 0) + 1);
+          continue;
+        }
+        page.push(one);
+        bytes += one.bytes.length;
+        if (page.length < PAGE && bytes < PAGE_BYTES) continue;
+        yield this.#pageOf(page);
+        page = [];
+        bytes = 0;
       }
-      read += 1;
-      if ('left' in one.read) {
-        left.set(one.read.left, (left.get(one.read.left) ?? 0) + 1);
-        continue;
-      }
-      page.push(one);
-      bytes += one.bytes.length;
-      if (page.length < PAGE && bytes < PAGE_BYTES) continue;
-      yield this.#pageOf(page);
-      page = [];
-      bytes = 0;
+    } catch (error) {
+      // What was read before a file broke off would not be read by importing it again either.
+      if (error instanceof CollectError && page.length > 0) yield this.#pageOf(page);
+      throw error;
     }
     if (page.length > 0) yield this.#pageOf(page);
     yield { type: 'reported', what: 'items in the file', count: read };
