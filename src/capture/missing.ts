@@ -64,7 +64,7 @@ async function lastCaptured(
   if (commitment === null) return null;
   const document = await readSnapshotDocument(context, commitment);
   const slice = await readPayload(db, context.store, document.slice.commitment);
-  return { slice, url: document.exchange.url };
+  return { slice, url: document.exchange.url, threadRoot: document.item.threadRoot };
 }
 
 async function enterMissing(

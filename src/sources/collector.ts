@@ -164,6 +164,8 @@ export interface LastCaptured {
   readonly slice: Uint8Array;
   /** The address, without secrets, that gave it. */
   readonly url: string;
+  /** What it was known to stand below, which the slice itself may not say. */
+  readonly threadRoot: string | null;
 }
 
 /** Media bytes, spooled to a file that the caller removes. */

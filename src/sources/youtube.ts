@@ -65,7 +65,6 @@ export function openYoutubeCollector(
   const api: Api = { http, service, key, budget };
   /** What the last run found of the videos' comments, for looking up what it did not see. */
   let videos: ReadonlyMap<string, Comments> = new Map();
-  let videoOf: ReadonlyMap<string, string> = new Map();
 
   async function findChannel(asking: Asking): Promise<{ channel: Channel; profile: Sighting }> {
     const { account } = settings;
@@ -94,17 +93,16 @@ export function openYoutubeCollector(
     const isDue = before === null || before.newest.length === 0 || isWholeDue(before.wholeAt, now);
     const reader: Reader = {
       api,
+      now: now.epochMilliseconds,
       asking: { signal },
       offered: new Set(),
       counted: new Map(),
       videos: new Map(),
-      videoOf: new Map(),
       before: isLatest ? new Map(before?.replies) : null,
       replies: new Map(),
       latest: null,
     };
     videos = reader.videos;
-    videoOf = reader.videoOf;
     const walk: Walk = { videos: [], etag: null, ended: 'broken' };
     let channel: Channel | null = null;
     if (before !== null && !(isDue && mayReadAll)) {
@@ -200,10 +198,14 @@ export function openYoutubeCollector(
       yield { type: 'problem', problem: error.problem };
     }
     const latest = Math.max(before?.latest ?? 0, reader.latest ?? 0) || null;
-    for (const [id, count] of before?.replies ?? [])
-      if (!reader.replies.has(id)) reader.replies.set(id, count);
+    // Those that were just met stand last: they are kept where not all can be.
+    const replies = new Map(before?.replies);
+    for (const [id, count] of reader.replies) {
+      replies.delete(id);
+      replies.set(id, count);
+    }
     const { wholeAt = instantText(Temporal.Instant.fromEpochMilliseconds(0)), from = null } = before ?? {};
-    const next = stateAfter({ reader, walk, channel, latest, wholeAt, from });
+    const next = stateAfter({ reader: { ...reader, replies }, walk, channel, latest, wholeAt, from });
     yield { type: 'end', coverage: 'recent', state: next };
   }
 
@@ -235,19 +237,8 @@ export function openYoutubeCollector(
     const { channel, profile } = await findChannel({ signal });
     const findings = [`${account} is “${profile.item.title ?? ''}” (${channel.id})`];
     if (channel.videos !== null) findings.push(`YouTube counts ${channel.videos} videos`);
-    const reader: Reader = {
-      api,
-      asking: { signal },
-      offered: new Set(),
-      counted: new Map(),
-      videos: new Map(),
-      videoOf: new Map(),
-      before: null,
-      replies: new Map(),
-      latest: null,
-    };
     const parameters = { part: 'id', playlistId: channel.uploads, maxResults: '1' };
-    const uploads = await ask(api, 'playlistItems', parameters, reader.asking);
+    const uploads = await ask(api, 'playlistItems', parameters, { signal });
     if (uploads.document === null && !(uploads.reasons.includes('playlistNotFound') && channel.videos === 0))
       throw refused(api, uploads);
     findings.push('its uploads can be read');
@@ -266,7 +257,7 @@ export function openYoutubeCollector(
     check,
     collect,
     lookUp: (identities, signal, lastCaptured = async () => null) =>
-      lookUpItems({ api, videos, videoOf }, identities, signal, lastCaptured),
+      lookUpItems({ api, videos }, identities, signal, lastCaptured),
     async fetchMedia(reference, directory, signal) {
       const { contentType, ...fetched } = await http.download(reference.url, directory, { signal });
       const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;

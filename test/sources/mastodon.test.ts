@@ -72,6 +72,7 @@ async function lookUp(collector: Collector, fake: FakeMastodon, statuses: readon
   for await (const one of collector.lookUp(identities, never(), async ({ platformId }) => ({
     slice: Buffer.from(JSON.stringify(captured.get(platformId))),
     url: `${fake.origin}/api/v1/accounts/1/statuses`,
+    threadRoot: null,
   })))
     found.set(one.identity.platformId, one);
   return statuses.map((one) => found.get(fake.uri(one)) as LookUp);

@@ -11,8 +11,8 @@ import { CollectError } from '../../src/sources/collect-error.ts';
 import type { Collector } from '../../src/sources/collector.ts';
 import { openCollector } from '../../src/sources/open.ts';
 import { lookUpOf, runOf } from '../support/meta.ts';
-import { never, patient } from '../support/replay.ts';
-import { FakeYoutube, refusal } from '../support/youtube.ts';
+import { jsonAnswer, never, patient } from '../support/replay.ts';
+import { type FakeVideo, FakeYoutube, refusal } from '../support/youtube.ts';
 
 const KEY = 'AIzaNobodyMaySeeThisKey';
 
@@ -156,6 +156,62 @@ test('what is gone is told apart: deleted, private, its author’s account gone;
   ]);
   fake.instead = () => refusal('quotaExceeded');
   assert.deepEqual(new Set(await statesOf()), new Set(['unknown']));
+});
+
+test('replies that did not name their video are not taken for deleted when it became private', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  const [video, other] = [fake.publish('hearing'), fake.publish('without comments')];
+  other.commentsOff = true;
+  const opinion = fake.comment('Too loud.', video);
+  const replies = Array.from({ length: 12 }, (_, n) => fake.comment(`reply ${n}`, video, opinion));
+  const collector = youtube(t, fake);
+  const seen = await runOf(collector);
+  video.isPrivate = true;
+  await runOf(collector);
+  const answers = await lookUpOf(collector, seen, [opinion, ...replies]);
+  assert.deepEqual(new Set(answers.map(({ state }) => state)), new Set(['access-lost']));
+});
+
+test('an empty list where there were videos is no empty channel: the channel’s own count is asked for', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  fake.comment('hello', fake.publish('meeting'));
+  const collector = youtube(t, fake);
+  const { state } = await runOf(collector);
+  fake.instead = (url) =>
+    url.pathname.endsWith('playlistItems')
+      ? jsonAnswer({ kind: 'youtube#playlistItemListResponse', pageInfo: { totalResults: 0 }, items: [] })
+      : null;
+  const run = await runOf(collector, state);
+  assert.deepEqual(
+    [run.coverage, run.problems.map(({ code }) => code)],
+    ['recent', ['not-the-expected-format']],
+  );
+});
+
+test('a comment dated in the future, or one that is shown above newer ones, hides none that came since', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  const now = { is: Temporal.Instant.from('2026-10-02T00:00:00Z') };
+  const videos = Array.from({ length: 60 }, (_, n) => fake.publish(`video ${n}`));
+  fake.threadsOnPage = 2;
+  const [old] = videos as [FakeVideo];
+  fake.comment('an old one', old);
+  Object.assign(fake.comment('from tomorrow', old), { publishedAt: '2031-01-01T00:00:00Z' });
+  const collector = youtube(t, fake, { now: () => now.is });
+  let { state } = await runOf(collector);
+  for (let round = 1; round <= 2; round += 1) {
+    const late = Array.from({ length: 5 }, (_, n) => fake.comment(`late ${round} ${n}`, old));
+    // The newest on a page is the last of the list.
+    fake.comments.push(...fake.comments.splice(0, 1));
+    now.is = now.is.add({ hours: 1 });
+    for (const [n, one] of late.entries())
+      Object.assign(one, { publishedAt: now.is.subtract({ minutes: 20 - n }).toString() });
+    const run = await runOf(collector, state);
+    assert.ok(
+      late.every((one) => run.of(one) !== undefined),
+      `round ${round}`,
+    );
+    state = run.state;
+  }
 });
 
 test('a day’s units are never exceeded, by any source with the key; a reading that they end goes on the day after, where it was', async (t) => {

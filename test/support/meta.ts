@@ -60,10 +60,10 @@ export async function lookUpOf(
   const answers: LookUp[] = [];
   const identities = nodes.map((node) => seen.of(node).identity);
   for await (const one of collector.lookUp(identities, never(), async ({ platformId }) => {
-    const { slice, exchange } = seen.sightings.find(
+    const { slice, exchange, item } = seen.sightings.find(
       (sighting) => sighting.identity.platformId === platformId,
     ) as Sighting;
-    return { slice, url: exchange.url };
+    return { slice, url: exchange.url, threadRoot: item.threadRoot };
   }))
     answers.push(one);
   return answers;

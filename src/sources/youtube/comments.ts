@@ -21,6 +21,8 @@ export type Comments = 'open' | 'closed';
 /** One run's reading of a channel's comments. */
 export interface Reader {
   readonly api: Api;
+  /** When the run began, in epoch milliseconds. */
+  readonly now: number;
   asking: Asking;
   /** Ids of items that this run has already offered. */
   readonly offered: Set<string>;
@@ -28,8 +30,6 @@ export interface Reader {
   readonly counted: Map<string, number>;
   /** What of each video's comments this run found, where it asked for them. */
   readonly videos: Map<string, Comments>;
-  /** Videos by the ids of the threads below them. */
-  readonly videoOf: Map<string, string>;
   /** Replies that threads counted when they were last read by themselves: a thread with as many is not read again. Null: all are. */
   before: ReadonlyMap<string, number> | null;
   /** The same of this run, for the next. */
@@ -88,7 +88,9 @@ export async function* readNewest(
     for (const { root, begun, size } of threads)
       if (root !== null && begun !== null && (since === null || begun > since))
         fresh.set(root, (fresh.get(root) ?? 0) + size);
-    if (since !== null && threads.some(({ begun }) => begun !== null && begun <= since)) return;
+    // By the last: an old one may be shown above those that are newer.
+    const last = threads.findLast(({ begun }) => begun !== null)?.begun ?? null;
+    if (since !== null && last !== null && last <= since) return;
   }
 }
 
@@ -156,7 +158,7 @@ interface Taken {
   readonly long: readonly LongThread[];
   readonly threads: readonly {
     readonly root: string | null;
-    /** Epoch milliseconds. */
+    /** Epoch milliseconds; null where it is not known, or has yet to come. */
     readonly begun: number | null;
     /** Comments in it. */
     readonly size: number;
@@ -196,10 +198,11 @@ function takeThreads(reader: Reader, { answer, parts }: Page, video: string | nu
     );
     const shown = part.member('replies')?.member('comments')?.elements() ?? [];
     for (const reply of shown) take(reader, reply, exchange, { root, replies: null }, into, id);
-    if (root !== null) reader.videoOf.set(id, root);
     if (replies > shown.length) long.push({ id, root, replies });
     const moment = momentOf(comment?.item.createdAt ?? undefined);
-    const begun = moment === null ? null : Temporal.Instant.from(moment).epochMilliseconds;
+    const dated = moment === null ? null : Temporal.Instant.from(moment).epochMilliseconds;
+    // What is dated after this run would hide, as the newest, all that comes until then.
+    const begun = dated !== null && dated <= reader.now ? dated : null;
     if (begun !== null) reader.latest = Math.max(reader.latest ?? begun, begun);
     threads.push({ root, begun, size: 1 + replies });
   }

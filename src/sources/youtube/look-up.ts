@@ -19,11 +19,14 @@ export interface LookUpContext {
   readonly api: Api;
   /** What this run found of the videos' comments. */
   readonly videos: ReadonlyMap<string, Comments>;
-  readonly videoOf: ReadonlyMap<string, string>;
 }
 
 type Kind = 'videos' | 'comments' | 'channels';
-type Captured = { readonly snippet?: Readonly<Record<string, unknown>> };
+interface Captured {
+  readonly author: string | null;
+  /** Null for a comment on the channel itself. */
+  readonly video: string | null;
+}
 
 /** What the API says of a video when it is asked for its comments. */
 type Standing = Comments | 'deleted' | 'access-lost';
@@ -86,8 +89,20 @@ function kindOf({ platform, platformId }: Identity): Kind | null {
   return COMMENT_ID.test(platformId) ? 'comments' : null;
 }
 
+/** Replies that were read by themselves do not name their video: where they stood was known when they were captured. */
 function capturedOf(last: LastCaptured | null): Captured {
-  return last === null ? {} : (JSON.parse(Buffer.from(last.slice).toString('utf8')) as Captured);
+  if (last === null) return { author: null, video: null };
+  const { snippet } = JSON.parse(Buffer.from(last.slice).toString('utf8')) as {
+    snippet?: { videoId?: unknown; authorChannelId?: { value?: unknown } | null };
+  };
+  const author = snippet?.authorChannelId?.value;
+  const video = [snippet?.videoId, last.threadRoot].find(
+    (id): id is string => typeof id === 'string' && VIDEO_ID.test(id),
+  );
+  return {
+    author: typeof author === 'string' && CHANNEL_ID.test(author) ? author : null,
+    video: video ?? null,
+  };
 }
 
 interface Shown {
@@ -123,7 +138,7 @@ async function lookUp(
   const { platformId: id } = identity;
   const alone = together.parts.has(id) ? together : await shownOf(asked, kind, [id]);
   const part = alone.parts.get(id);
-  const video = kind === 'comments' ? videoOf(asked, id, captured) : id;
+  const video = kind === 'comments' ? captured.video : id;
   if (part !== undefined) {
     const read = readingOf(kind, part, alone.answer, video);
     if ('rejected' in read)
@@ -139,16 +154,14 @@ async function lookUp(
     if (standing === 'deleted' || standing === 'access-lost') return { identity, state: standing, ...told };
     return { identity, state: 'hidden', exchange, body };
   }
-  if (video === null) {
+  if (video !== null) {
     // Where comments are turned off, those that were there are shown to nobody, and are not deleted.
-    if ([...asked.videos.values()].includes('closed')) return { identity, state: 'hidden', exchange, body };
-  } else {
     const { standing, answer } = await standingOf(asked, video);
     const told = { exchange: answer?.exchange ?? exchange, body: answer?.body ?? body };
     if (standing === 'closed') return { identity, state: 'hidden', ...told };
     if (standing === 'access-lost') return { identity, state: 'access-lost', ...told };
   }
-  const author = authorOf(captured);
+  const { author } = captured;
   if (author === null) return { identity, state: 'deleted', exchange, body };
   const { isThere, answer } = await remembered(asked.authors, author, async () => {
     const shown = await shownOf(asked, 'channels', [author]);
@@ -167,19 +180,6 @@ function readingOf(
   if (kind === 'videos') return readVideo(part, exchange);
   if (kind === 'channels') return readChannel(part, exchange);
   return readComment(part, exchange, { root: video, replies: null });
-}
-
-/** Replies that were read by themselves do not name their video; the thread that they stand in has been met in this run, or has gone. */
-function videoOf({ videoOf }: Asked, id: string, { snippet }: Captured): string | null {
-  const named = snippet?.videoId;
-  if (typeof named === 'string' && VIDEO_ID.test(named)) return named;
-  const thread = snippet?.parentId;
-  return videoOf.get(id) ?? (typeof thread === 'string' ? (videoOf.get(thread) ?? null) : null);
-}
-
-function authorOf({ snippet }: Captured): string | null {
-  const author = (snippet?.authorChannelId as { value?: unknown } | undefined)?.value;
-  return typeof author === 'string' && CHANNEL_ID.test(author) ? author : null;
 }
 
 /** @throws CollectError where the API does not say */

@@ -45,7 +45,7 @@ export interface Walk {
   /** Newest first. */
   readonly videos: Video[];
   etag: string | null;
-  /** *end*: nothing more came. *known*: the rest was read before. *gone*: there is no such list any more. *broken*: it could not be read on. */
+  /** *end*: nothing more came. *known*: the rest was read before. *gone*: there is no such list any more, or nothing in it. *broken*: it could not be read on. */
   ended: 'end' | 'known' | 'gone' | 'broken';
 }
 
@@ -91,6 +91,10 @@ export async function* readUploads(
       barren = seen.size === before ? barren + 1 : 0;
       if (cursors.has(cursor) || barren >= BARREN_PAGES) throw inCircles(page.answer.exchange.url);
       cursors.add(cursor);
+    }
+    if (seen.size === 0 && known !== null && known.ids.length > 0) {
+      walk.ended = 'gone';
+      return;
     }
     if (seen.size === 0 && (channel.videos ?? 0) > 0) {
       const message = `${api.service} counts ${channel.videos} videos of ${channel.id} but listed none; nothing is taken as deleted.`;
