@@ -124,6 +124,7 @@ async function runLocked(
     const reported: Record<string, number> = {};
     let end: Extract<CollectorEvent, { type: 'end' }> | null = null;
     const pages = new Pages(context, run);
+    let brokeOff = false;
     try {
       for await (const event of collector.collect({
         state: (state?.state ?? null) as Json,
@@ -144,6 +145,7 @@ async function runLocked(
         await lookUpUnseen(context, run);
       if (end !== null && !options.signal.aborted) run.original = await keepOriginal(context, run, options);
     } catch (error) {
+      brokeOff = true;
       // First what is under way: it must not go on after the run has ended, whatever ended it. It may have failed as well, or have ended it.
       const earlier = await pages.entered().then(
         () => error,
@@ -185,7 +187,8 @@ async function runLocked(
       counts: { ...run.counts },
       errors: errors.map((e) => ({ ...e })),
     };
-    const leavesState = status === 'complete' || (ended && end?.resumable === true);
+    // Where storing failed behind the collector's end, its state claims what is not here.
+    const leavesState = status === 'complete' || (ended && !brokeOff && end?.resumable === true);
     await finish(context, run, head, leavesState ? end?.state : undefined);
     return outcomeOf(source.name, id, status, run.counts, errors);
   } finally {

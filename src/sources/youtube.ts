@@ -150,9 +150,11 @@ export function openYoutubeCollector(
     reader.before = null;
     yield { type: 'reported', what: 'posts listed', count: walk.videos.length };
     const from = before?.from ?? null;
-    const left = walk.videos.toReversed().filter(({ createdAt }) => !isBefore(createdAt, from));
+    // By their dates: the list need not be in their order, and what is left is told by a date.
+    const left = walk.videos.filter(({ createdAt }) => !isBefore(createdAt, from)).sort(byDate);
     const isInOne = left.length === walk.videos.length;
     const comments = new VideoComments(reader);
+    const longAgo = before?.wholeAt ?? instantText(Temporal.Instant.fromEpochMilliseconds(0));
     for (const [index, video] of left.entries()) {
       try {
         // Nothing to ask for; a count that is not there at all may have another meaning than comments turned off.
@@ -163,22 +165,33 @@ export function openYoutubeCollector(
         const units = forecastOf(left.slice(index));
         const message = `${error.problem.message} ${budget.forecast(`What is left, the comments below ${left.length - index} videos,`, units, SHARE_OF_WHOLE)}.`;
         yield { type: 'problem', problem: { ...error.problem, message } };
+        // One that takes more than a day's units by itself must not keep those after it from being read for ever.
+        const isTooLong =
+          index === 0 && from !== null && video.createdAt === from && reader.videos.has(video.id);
+        if (isTooLong) yield incompleteComments(video.id, error);
+        const isTried = ({ id, createdAt }: Video): boolean =>
+          createdAt === from && (isTooLong || comments.failed.has(id));
+        const again = left.find((one, at) => (at >= index || comments.failed.has(one.id)) && !isTried(one));
         const latest = before === null ? now.epochMilliseconds : before.latest;
-        const wholeAt = before?.wholeAt ?? instantText(Temporal.Instant.fromEpochMilliseconds(0));
-        const next = stateAfter({ reader, walk, channel, latest, wholeAt, from: video.createdAt });
-        yield { type: 'end', coverage: 'recent', state: next, resumable: comments.whole };
+        const wholeAt = again === undefined ? instantText(now) : longAgo;
+        const next = stateAfter({ reader, walk, channel, latest, wholeAt, from: again?.createdAt ?? null });
+        yield { type: 'end', coverage: 'recent', state: next, resumable: true };
         return;
       }
     }
-    if (isInOne && comments.whole) yield* countsOf(walk.videos, reader);
+    const isWhole = isInOne && comments.failed.size === 0;
+    if (isWhole) yield* countsOf(walk.videos, reader);
     if (!isInOne)
       yield gap(
         'Everything takes more than one day’s units, so nothing tells what became of older comments and videos that are no longer shown. Raise unitsPerDay where YouTube grants more.',
         service,
       );
     const latest = Math.max(before?.latest ?? 0, reader.latest ?? 0) || null;
-    const next = stateAfter({ reader, walk, channel, latest, wholeAt: instantText(now), from: null });
-    yield { type: 'end', coverage: isInOne && comments.whole ? 'all' : 'recent', state: next };
+    // What failed is tried again by the next run, as long as there are units; where all takes days, when all is read anew.
+    const wholeAt = isInOne && !isWhole ? longAgo : instantText(now);
+    const next = stateAfter({ reader, walk, channel, latest, wholeAt, from: null });
+    // Left by a partial run too: else one bad video or comment would have every run read all, until no units are left for any poll.
+    yield { type: 'end', coverage: isWhole ? 'all' : 'recent', state: next, resumable: true };
   }
 
   /** After the newest videos: threads that are new below any video, and the comments below those whose count is not explained by them. */
@@ -274,9 +287,10 @@ export function openYoutubeCollector(
 
 /** Reads videos' comments one by one, as long as the service does not fail too often. */
 class VideoComments {
-  whole = true;
+  /** Ids of videos whose comments could not be read to their end. */
+  readonly failed = new Set<string>();
   readonly #reader: Reader;
-  #failed = 0;
+  #inARow = 0;
 
   constructor(reader: Reader) {
     this.#reader = reader;
@@ -286,14 +300,14 @@ class VideoComments {
   async *read(video: string): AsyncIterable<CollectorEvent> {
     try {
       yield* readComments(this.#reader, video);
-      this.#failed = 0;
+      this.#inARow = 0;
     } catch (error) {
       if (!(error instanceof CollectError) || isSpent(error)) throw error;
-      this.whole = false;
+      this.failed.add(video);
       yield* quarantined(error);
       yield incompleteComments(video, error);
-      this.#failed += 1;
-      if (this.#failed >= FAILED_VIDEOS) throw error;
+      this.#inARow += 1;
+      if (this.#inARow >= FAILED_VIDEOS) throw error;
     }
   }
 }
@@ -346,6 +360,16 @@ function isBefore(createdAt: string | null, from: string | null): boolean {
     createdAt !== null &&
     from !== null &&
     Temporal.Instant.compare(Temporal.Instant.from(createdAt), Temporal.Instant.from(from)) < 0
+  );
+}
+
+/** Oldest first; those without a date before all others. */
+function byDate(one: Video, other: Video): number {
+  if (one.createdAt === null || other.createdAt === null)
+    return Number(other.createdAt === null) - Number(one.createdAt === null);
+  return Temporal.Instant.compare(
+    Temporal.Instant.from(one.createdAt),
+    Temporal.Instant.from(other.createdAt),
   );
 }
 

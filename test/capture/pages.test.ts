@@ -5,8 +5,11 @@ import { test } from 'node:test';
 import { Disclosing } from '../../src/capture/disclosing.ts';
 import type { Archive } from '../../src/context.ts';
 import { ServiceError } from '../../src/core/errors.ts';
+import type { SourceSettings } from '../../src/core/settings.ts';
+import type { CollectOptions, Collector, CollectorEvent } from '../../src/sources/collector.ts';
 import { FakePlatform } from '../support/appview.ts';
-import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { captureFrom, collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { patient } from '../support/replay.ts';
 
 /** The archive's own store, with a disk that is in trouble at one put. */
 function failingAt(nth: number, { store }: Archive): Archive['store'] {
@@ -45,6 +48,27 @@ test('a store that fails under one of many pages is told in the report of the ru
     .executeTakeFirstOrThrow();
   assert.equal(Number(count), 16);
   assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+});
+
+test('a state that partial runs leave too is not left where the store failed: it would claim what is not here', async (t) => {
+  await using platform = await FakePlatform.start();
+  for (let n = 0; n < 4; n += 1) platform.post(String(n), `post ${n}`);
+  const { archive } = await testArchive(t, platform);
+  const [source] = archive.settings.sources as [SourceSettings];
+  const resumable = (collector: Collector): Collector =>
+    Object.assign(Object.create(collector) as Collector, {
+      async *collect(options: CollectOptions): AsyncIterable<CollectorEvent> {
+        for await (const event of collector.collect(options))
+          yield event.type === 'end' ? { ...event, state: { read: 'all' }, resumable: true } : event;
+      },
+    });
+  const left = async (): Promise<number> =>
+    (await archive.database.db.selectFrom('source_states').select('run_id').execute()).length;
+  // The last put but that of the report is of the last page.
+  const run = await captureFrom({ ...archive, store: failingAt(8, archive) }, source, patient(), resumable);
+  assert.deepEqual([run.status, run.errors.map(({ code }) => code), await left()], ['partial', ['store'], 0]);
+  assert.equal((await captureFrom(archive, source, patient(), resumable)).status, 'complete');
+  assert.equal(await left(), 1);
 });
 
 test('when the thread that makes trees dies, what waits for it is told, and what is asked next is answered', async () => {

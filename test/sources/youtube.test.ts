@@ -250,6 +250,66 @@ test('a day’s units are never exceeded, by any source with the key; a reading 
   assert.equal(seen.size, 60, 'everything is there after three days');
 });
 
+/** Reads day after day, once and then by polls. @returns what was seen, and what each day's first run said */
+async function daysOf(t: TestContext, fake: FakeYoutube, unitsPerDay: number, days: number) {
+  const now = { is: Temporal.Instant.from('2026-11-20T20:00:00Z') };
+  const collector = youtube(t, fake, { unitsPerDay, now: () => now.is });
+  const seen = new Set<string>();
+  const codes: string[][] = [];
+  let state: Json = null;
+  let polls = 0;
+  for (let day = 0; day < days; day += 1) {
+    codes[day] = [];
+    for (let hour = 0; hour < 5; hour += 1) {
+      // Capture keeps what a partial run leaves only where that is resumable.
+      const run = await runOf(collector, state);
+      for (const { identity } of run.sightings) seen.add(identity.platformId);
+      codes[day]?.push(...run.problems.map(({ code }) => code));
+      if (run.problems.length + run.rejected.length === 0 || run.resumable) state = run.state;
+      if (run.problems.length === 0) polls += 1;
+      now.is = now.is.add({ hours: 1 });
+    }
+    now.is = now.is.add({ hours: 19 });
+    assert.ok(callsOf(fake).length <= unitsPerDay);
+  }
+  return { seen, codes, polls, state };
+}
+
+test('a reading of days follows the dates of videos, whatever order the list has, and is held up by none with too many comments', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  const videos = Array.from({ length: 12 }, (_, n) => fake.publish(`video ${n}`));
+  // Uploaded long before it was published.
+  fake.videos.unshift(...fake.videos.splice(10, 1));
+  fake.threadsOnPage = 2;
+  const few = videos.map((video) => fake.comment('hello', video));
+  const many = Array.from({ length: 60 }, (_, n) => fake.comment(`comment ${n}`, videos[1] as FakeVideo));
+  const { seen, codes } = await daysOf(t, fake, 20, 4);
+  assert.ok(few.every(({ id }, n) => n === 1 || seen.has(id)));
+  assert.ok(many.slice(-20).every(({ id }) => seen.has(id)));
+  assert.ok(
+    codes.some((day) => day.includes('incomplete-thread')),
+    'that the long one was not read to its end is told',
+  );
+});
+
+test('a video whose comments never come, or a comment that cannot be read, leaves units for the polls, and the rest is read', async (t) => {
+  for (const spoilt of [
+    (fake: FakeYoutube, url: URL) =>
+      url.searchParams.get('videoId') === fake.videos[2]?.id ? refusal('badRequest') : null,
+    (fake: FakeYoutube, url: URL) =>
+      url.searchParams.get('videoId') === fake.videos[2]?.id
+        ? jsonAnswer({ pageInfo: { totalResults: 1 }, items: [{ id: 'no thread' }] })
+        : null,
+  ]) {
+    const fake = await FakeYoutube.start(t);
+    const comments = Array.from({ length: 12 }, (_, n) => fake.comment('hello', fake.publish(`video ${n}`)));
+    fake.instead = (url) => spoilt(fake, url);
+    const { seen, polls } = await daysOf(t, fake, 40, 2);
+    assert.ok(comments.every(({ id }, n) => n === 2 || seen.has(id)));
+    assert.ok(polls > 0);
+  }
+});
+
 test('when YouTube itself says that the units are spent, the run says until when', async (t) => {
   const fake = await FakeYoutube.start(t);
   fake.comment('hello', fake.publish('video'));

@@ -48,6 +48,7 @@ export async function runOf(collector: Collector, state: Json = null, isLatest =
     ),
     coverage: end?.coverage,
     state: end?.state as Json,
+    resumable: end?.resumable === true,
   };
 }
 
