@@ -352,8 +352,12 @@ test('an archive of X becomes posts, replies and media of every part; edits are 
           ],
         },
       }),
-      tweet('21', 'First words', { edit_info: { initial: { editTweetIds: ['21', '22'] } } }),
+      tweet('100', 'Last words', edited),
       tweet('22', 'Second words', edited),
+      tweet('21', 'First words', { edit_info: { initial: { editTweetIds: ['21', '22', '100'] } } }),
+    ]),
+    'data/note-tweet.js': script('note_tweet.part0', [
+      { noteTweet: { noteTweetId: '5', core: { text: 'Words beyond the 280th' } } },
     ]),
     'data/tweets-part1.js': script('tweets.part1', [
       tweet('23', '@ann yes', { in_reply_to_status_id_str: '19' }),
@@ -369,9 +373,13 @@ test('an archive of X becomes posts, replies and media of every part; edits are 
   assert.deepEqual(findings, ['the account city', '3 lists of posts']);
   assert.deepEqual(
     [run.seen, run.captured, run.changed, run.missing, run.media, run.rejected],
-    [4, 4, 1, 0, 1, 1],
+    [4, 4, 2, 0, 1, 1],
   );
   assert.match(run.errors.map(({ message }) => message).join('\n'), /GONE\.jpg is not in twitter-2025\.zip/);
+  assert.match(
+    run.errors.map(({ message }) => message).join('\n'),
+    /1 of the 8 items in .* are whole words of long posts/,
+  );
   const [post] = await versionsOf(archive, '20');
   assert.deepEqual(
     [post?.item.text, post?.item.createdAt, post?.item.author.handle, post?.item.links[0]?.url],
@@ -379,7 +387,7 @@ test('an archive of X becomes posts, replies and media of every part; edits are 
   );
   assert.deepEqual(
     (await versionsOf(archive, '21')).map(({ item }) => item.text),
-    ['First words', 'Second words'],
+    ['First words', 'Second words', 'Last words'],
   );
   assert.equal((await versionsOf(archive, '23'))[0]?.item.inReplyTo, '19');
   const versions = await count(archive, 'snapshots');

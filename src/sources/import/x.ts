@@ -12,6 +12,7 @@ import {
   type ImportedItem,
   memberNamed,
   type OpenedExport,
+  type Piece,
   piecesOf,
   type Read,
   smallMember,
@@ -19,6 +20,12 @@ import {
 
 /** Lists of posts, in their parts: older archives say `tweet`. */
 const LISTS = /(^|\/)data\/(tweets?|deleted-tweets?|community-tweet)(-part\d+)?\.js$/;
+/** The whole words of posts that are longer than their text in the lists above; they do not say which post is theirs. */
+const NOTES = /(^|\/)data\/note-tweet(-part\d+)?\.js$/;
+const LEFT_NOTES =
+  'whole words of long posts, whose records have only their beginning: the archive does not say whose they are';
+/** Bytes of edits that are held back until their posts are read; more of them come as they stand. */
+const HELD = 64 * 2 ** 20;
 const MEDIA = /(^|\/)data\/(?:tweets?|deleted_tweets?|community_tweet)_media\/((\d+)-([^/]+))$/;
 const NAMED = /^window\.YTD\.[A-Za-z0-9_.]+ ?=$/;
 
@@ -128,8 +135,28 @@ class XArchive implements OpenedExport {
 
   async *pieces(signal: AbortSignal): ReturnType<OpenedExport['pieces']> {
     const options = { list: null, before: NAMED };
-    for (const path of this.#lists)
-      yield* piecesOf(this.#file, path, options, (part) => this.#read(part), signal);
+    // Lists are in no promised order, and versions are entered in the order in which they come.
+    const edits: { id: bigint; piece: Piece }[] = [];
+    let held = 0;
+    let failure: unknown = null;
+    try {
+      for (const path of this.#lists)
+        for await (const piece of piecesOf(this.#file, path, options, (part) => this.#read(part), signal)) {
+          const edit = editOf(piece);
+          if (edit === null || held > HELD) yield piece;
+          else {
+            edits.push({ id: edit, piece });
+            held += piece.bytes.length;
+          }
+        }
+    } catch (error) {
+      failure = error;
+    }
+    for (const { piece } of edits.sort((one, other) => (one.id < other.id ? -1 : 1))) yield piece;
+    if (failure !== null) throw failure;
+    const left = (): Read => ({ left: LEFT_NOTES });
+    for (const path of this.#file.members.keys())
+      if (NOTES.test(path)) yield* piecesOf(this.#file, path, options, left, signal);
   }
 
   #read(part: JsonPart): Read {
@@ -192,6 +219,13 @@ class XArchive implements OpenedExport {
     const others = [...left].map(({ path }) => medium(path, /\.mp4$/i.test(path) ? 'video' : 'image'));
     return [...named, ...others];
   }
+}
+
+/** @returns the id of a post that is an edit of another, or null */
+function editOf({ read }: Piece): bigint | null {
+  if (!('imported' in read)) return null;
+  const { id } = read.imported.comparison as { id: string };
+  return id === read.imported.identity.platformId ? null : BigInt(id);
 }
 
 function medium(path: string, role: MediaReference['role']): MediaReference {
