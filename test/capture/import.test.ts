@@ -320,6 +320,29 @@ test('what is no export, or may not stand under the source, is refused whole, wi
   assert.match(collected.stderr, /muniment import KIND FILE --source city-export/);
 });
 
+test('a file brings nothing under the names of an account that it is not of', async (t) => {
+  const { archive, imported, at } = await stage(t);
+  const own = mastodonExport([mastodonNote('1', '<p>One</p>')]);
+  await imported('mastodon', await writeZip(at('own.zip'), own));
+  const actor = (id: string) => JSON.stringify({ id, type: 'Person', preferredUsername: 'mallory' });
+  const [mallory, elsewhere] = ['https://city.example/users/mallory', 'https://evil.example/users/city'];
+  const note = mastodonNote('1', '<p>Forged</p>');
+  for (const [id, activity] of [
+    [mallory, note],
+    [mallory, { ...note, actor: mallory }],
+    [elsewhere, { ...note, actor: elsewhere, object: { ...note.object, attributedTo: elsewhere } }],
+  ] as const) {
+    const file = await writeZip(at('forged.zip'), {
+      ...mastodonExport([activity]),
+      'actor.json': actor(id),
+    });
+    const { run } = await imported('mastodon', file, 5);
+    assert.deepEqual([run.seen, run.rejected], [0, 1]);
+  }
+  const texts = (await versionsOf(archive, `${URI}/1`)).map(({ item }) => item.text);
+  assert.deepEqual(texts, ['One']);
+});
+
 test('an archive of X becomes posts, replies and media of every part; edits are versions of one post', async (t) => {
   const { archive, imported, at } = await stage(t);
   const tweet = (id: string, text: string, more: object = {}) => ({

@@ -10,6 +10,7 @@ import { ITEM_KINDS } from '../../core/vocabulary.ts';
 import { checkGapReport, findings, type GapReport, gaps, writeGapReport } from '../../gaps.ts';
 import { captureManually, checkSource, collectAll, importFile } from '../../operations.ts';
 import { serve } from '../../serving.ts';
+import { errorLines } from './output.ts';
 import { openHome, type Shell } from './shell.ts';
 
 function chosen(sources: readonly SourceSettings[], ids: readonly string[]): readonly SourceSettings[] {
@@ -162,7 +163,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
           : runs
               .map(
                 (run) =>
-                  `${run.source}: ${run.status}. ${run.seen} seen, ${run.captured} captured, ${run.changed} changed, ${run.missing} missing, ${run.restored} restored, ${run.media} media, ${run.rejected} rejected.${run.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('')}`,
+                  `${run.source}: ${run.status}. ${run.seen} seen, ${run.captured} captured, ${run.changed} changed, ${run.missing} missing, ${run.restored} restored, ${run.media} media, ${run.rejected} rejected.${errorLines(run.errors)}`,
               )
               .join('\n'),
       );
@@ -200,8 +201,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
           : record === null
             ? 'Nothing was captured.'
             : `This was captured before, as record ${record}; nothing was added.`;
-      const errors = outcome.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('');
-      output.result({ record, run: outcome }, `${done}${errors}`);
+      output.result({ record, run: outcome }, `${done}${errorLines(outcome.errors)}`);
       if (outcome.status !== 'complete') shell.end(EXIT.incomplete);
     });
 
@@ -233,7 +233,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
       output.result(
         { file, findings, run: outcome },
         () =>
-          `${file.name} (SHA-256 ${file.sha256}), ${findings.join(', ')}: ${status}. ${seen} seen, ${captured} captured, ${changed} changed, ${media} media, ${rejected} rejected.${outcome.errors.map((e) => `\n  ${e.code}: ${e.message}`).join('')}`,
+          `${file.name} (SHA-256 ${file.sha256}), ${findings.join(', ')}: ${status}. ${seen} seen, ${captured} captured, ${changed} changed, ${media} media, ${rejected} rejected.${errorLines(outcome.errors)}`,
       );
       if (outcome.status !== 'complete') shell.end(EXIT.incomplete);
     });

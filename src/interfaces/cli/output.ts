@@ -23,25 +23,40 @@ export interface Output {
   progress(text: string): void;
 }
 
+/** What others wrote may hold what a terminal obeys: the characters' numbers are shown instead. */
+function shown(text: string): string {
+  return text.replace(
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
+/** In JSON these are written by their numbers too. */
+const shownDocument = (value: unknown): string => shown(JSON.stringify(value, null, 2));
+
+/** @returns what a run told, a line each, whatever lines it has within */
+export function errorLines(errors: readonly { readonly code: string; readonly message: string }[]): string {
+  return errors.map(({ code, message }) => `\n  ${code}: ${message.replace(/\s*\n\s*/g, ' ')}`).join('');
+}
+
 export function openOutput(json: boolean, { stdout, stderr }: Streams): Output {
   return {
     json,
     result(value, sentences) {
       const text = json
-        ? JSON.stringify(value, null, 2)
-        : typeof sentences === 'string'
-          ? sentences
-          : sentences();
+        ? shownDocument(value)
+        : shown(typeof sentences === 'string' ? sentences : sentences());
       stdout.write(`${text}\n`);
     },
     say(text) {
-      if (!json) stdout.write(`${text}\n`);
+      if (!json) stdout.write(`${shown(text)}\n`);
     },
     note(text) {
-      stderr.write(`${text}\n`);
+      stderr.write(`${shown(text)}\n`);
     },
     progress(text) {
-      if (stderr.isTTY) stderr.write(`\r\u001b[2K${text}`);
+      if (stderr.isTTY) stderr.write(`\r\u001b[2K${shown(text)}`);
     },
   };
 }
@@ -67,10 +82,10 @@ export function tellError(error: unknown, json: boolean, streams: Streams): Exit
   const remedy = REMEDIES.get((error as NodeJS.ErrnoException | null)?.code ?? '');
   const hint = error instanceof MunimentError ? (error.hint ?? null) : (remedy ?? null);
   if (json) writeErrorDocument({ message, hint, exitCode: code }, streams);
-  streams.stderr.write(`muniment: ${message}\n${hint === null ? '' : `  ${hint}\n`}`);
+  streams.stderr.write(shown(`muniment: ${message}\n${hint === null ? '' : `  ${hint}\n`}`));
   const isFaultOfOurs = !(error instanceof MunimentError) && remedy === undefined;
   if (code === EXIT.unexpected && isFaultOfOurs && error instanceof Error) {
-    streams.stderr.write(`${error.stack ?? ''}\n`);
+    streams.stderr.write(shown(`${error.stack ?? ''}\n`));
   }
   return code;
 }
@@ -85,5 +100,5 @@ function writeErrorDocument(
   error: { message: string; hint: string | null; exitCode: ExitCode },
   { stdout }: Streams,
 ): void {
-  stdout.write(`${JSON.stringify({ error }, null, 2)}\n`);
+  stdout.write(`${shownDocument({ error })}\n`);
 }

@@ -50,6 +50,7 @@ const noteView = z.looseObject({
   contentMap: z.record(z.string(), z.string()).nullish().catch(undefined),
   inReplyTo: text,
   quote: text,
+  attributedTo: text,
   published: text,
   updated: text,
   sensitive: z.boolean().nullish().catch(undefined),
@@ -152,11 +153,15 @@ class MastodonExport implements OpenedExport {
     const read = activityView.safeParse(part.value);
     if (!read.success) return { rejected: `not an activity: ${faultOf(read.error)}` };
     const activity = read.data;
+    // A file may claim anything; that its account wrote what is another's, or on another server, it does not claim in good faith.
+    if (!this.#isOwn(activity)) return { rejected: 'not of the account whose export it is' };
     if (activity.type === 'Announce') return this.#readBoost(activity);
     if (activity.type !== 'Create' || typeof activity.object === 'string') return { left: LEFT_OTHER };
     if (!isOpen(activity)) return { left: LEFT_CLOSED };
     const note = noteView.safeParse(activity.object);
     if (!note.success) return { rejected: `not a post: ${faultOf(note.error)}` };
+    if (!this.#isOwn({ id: note.data.id, actor: note.data.attributedTo ?? activity.actor }))
+      return { rejected: 'a post of another account than the one whose export it is' };
     return { imported: this.#post(note.data) };
   }
 
@@ -185,6 +190,12 @@ class MastodonExport implements OpenedExport {
         media: [],
       },
     };
+  }
+
+  #isOwn({ id, actor }: { readonly id: string; readonly actor: string }): boolean {
+    const own = this.#actor?.id;
+    if (own === undefined || !URL.canParse(own)) return true;
+    return actor === own && new URL(id).host === new URL(own).host;
   }
 
   #author(): Item['author'] {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '../../../src/core/clock.ts';
+import { errorLines } from '../../../src/interfaces/cli/output.ts';
 import { openManualCollector } from '../../../src/sources/manual.ts';
 import { FakePlatform } from '../../support/appview.ts';
 import { testArchive } from '../../support/archive.ts';
@@ -106,6 +107,29 @@ test('a screenshot is captured with who, where, when and why, found by its text,
     }
     assert.equal((await archive.ledger.head()).size, before.size);
   });
+});
+
+test('what others wrote commands no terminal, and lines of theirs are not taken for the archive’s', async (t) => {
+  await using platform = await FakePlatform.start();
+  const { home } = await testArchive(t, platform);
+  const folder = await mkdtemp(join(tmpdir(), 'muniment shots '));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const shot = join(folder, 'shot.png');
+  await writeFile(shot, PNG);
+  const text = 'Flood \u001b[2J\u001b]0;title\u0007\u009b31m\rVerified';
+  const captured = await muniment(['--home', home, 'capture', 'manual', shot, ...SAID, '--text', text]);
+  assert.equal(captured.code, 0, captured.stderr);
+  for (const json of [[], ['--json']]) {
+    const found = await muniment(['--home', home, ...json, 'search', 'Flood']);
+    assert.ok(found.stdout.includes('Flood \\u001b[2J'));
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+    assert.doesNotMatch(found.stdout, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+  }
+  const missing = await muniment(['--home', home, 'capture', 'manual', join(folder, '\u001b[2J'), ...SAID]);
+  assert.equal(missing.code, 2);
+  assert.match(missing.stderr, /\\u001b\[2J/);
+  const told = errorLines([{ code: 'media', message: 'a\n  b\nVerified: all is well' }]);
+  assert.equal(told, '\n  media: a b Verified: all is well');
 });
 
 test('a file that changes while it is captured is not kept as the one that was stated', async (t) => {
