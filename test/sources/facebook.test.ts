@@ -193,6 +193,9 @@ test('what is not shown is deleted only where the list in which it stood still a
   }
   refusing('/comments', 10, null);
   assert.deepEqual(await states(gone, comment), ['deleted', 'unknown']);
+  // The post is there: so it is a permission that lacks, and everything below the post looks deleted.
+  refusing('/comments', 100, 33);
+  assert.deepEqual(await states(gone, below, comment), ['deleted', 'deleted', 'unknown']);
   graph.instead = (url, response) => {
     if (!url.pathname.endsWith('_2')) return false;
     sendJson(response, { id: '1000_3', message: 'x', created_time: kept.createdAt });

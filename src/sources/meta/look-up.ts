@@ -93,9 +93,13 @@ function homeOf(dialect: Dialect, captured: Captured, account: string): Home | n
 async function requireAnswering(api: Api, lists: Home['lists'], signal: AbortSignal): Promise<void> {
   for (const [nth, list] of lists.entries()) {
     const answer = await ask(api, list, { limit: '1', fields: 'id' }, signal);
-    if (isNotShown(answer) && nth < lists.length - 1) continue;
-    listOf(answer);
-    return;
+    if (!isNotShown(answer) || nth === lists.length - 1) {
+      listOf(answer);
+      return;
+    }
+    // Where a permission is lacking, the list of what is there says the same.
+    const itself = await ask(api, list.slice(0, list.lastIndexOf('/')), { fields: 'id' }, signal);
+    if (!isNotShown(itself)) throw refused(itself.document === null ? itself : answer);
   }
 }
 
