@@ -1,7 +1,7 @@
 // What an archive can say of its own completeness, source by source and day by day: from what its runs asked, what they were told, and what
 // they could not get. Pure: it reads nothing, so that a report can be made again from the same reports.
 
-import { LISTED, WITHHELD } from '../core/vocabulary.ts';
+import { LISTED, STILL_LACKING, WITHHELD } from '../core/vocabulary.ts';
 import type { RunReportHead } from '../ledger/documents.ts';
 import type { ProblemCode } from '../sources/collector.ts';
 
@@ -148,6 +148,8 @@ function lacking(
   }
   for (const name of WITHHELD)
     add(head.reported[name] ?? 0, 'item', 'items', `counted by the platform: ${name}`);
+  for (const name of STILL_LACKING)
+    add(head.reported[name] ?? 0, 'item', 'items', `known since an earlier run: ${name}`);
   const threads = head.errors.filter(({ code }) => OF_ONE_ITEM.has(code)).length;
   add(threads, 'thread', 'threads', 'not read to the end');
   for (const { code, message } of head.errors) if (code === STANDING_GAP) reasons.push(ended(message));

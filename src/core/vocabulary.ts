@@ -30,6 +30,8 @@ export const WITHHELD: readonly string[] = [
   'reposts without an address',
   'posts not for everybody',
 ];
+/** Figures of what an earlier run knew of and did not get, and no run has got since, where later ones may be complete without it. */
+export const STILL_LACKING: readonly string[] = ['videos not read to the end'];
 
 /** The name that a platform gives an item; unique within platform and namespace. Many identities may lead to one record. */
 export interface Identity {

@@ -50,6 +50,10 @@ interface State {
   readonly replies: readonly (readonly [id: string, count: number])[];
   /** Where a reading of everything, oldest first, goes on: at videos of this moment. Null: none broke off. */
   readonly from: string | null;
+  /** Ids of videos whose comments were not read to their end, or not all readable, when everything was last read. */
+  readonly unread?: readonly string[];
+  /** Videos that wait for that reading to go on, or were unreadable in it. */
+  readonly waiting?: number;
 }
 
 /** @param settings the origin of `service`, and no other, may be private */
@@ -103,7 +107,7 @@ export function openYoutubeCollector(
       latest: null,
     };
     videos = reader.videos;
-    const walk: Walk = { videos: [], etag: null, ended: 'broken' };
+    const walk: Walk = { videos: [], etag: null, unreadable: 0, ended: 'broken' };
     let channel: Channel | null = null;
     if (before !== null && !(isDue && mayReadAll)) {
       channel = { id: before.channel, uploads: before.uploads, videos: null };
@@ -153,7 +157,7 @@ export function openYoutubeCollector(
     // By their dates: the list need not be in their order, and what is left is told by a date.
     const left = walk.videos.filter(({ createdAt }) => !isBefore(createdAt, from)).sort(byDate);
     const isInOne = left.length === walk.videos.length;
-    const comments = new VideoComments(reader);
+    const comments = new VideoComments(reader, from === null ? [] : before?.unread);
     const longAgo = before?.wholeAt ?? instantText(Temporal.Instant.fromEpochMilliseconds(0));
     for (const [index, video] of left.entries()) {
       try {
@@ -168,13 +172,20 @@ export function openYoutubeCollector(
         // One that takes more than a day's units by itself must not keep those after it from being read for ever.
         const isTooLong =
           index === 0 && from !== null && video.createdAt === from && reader.videos.has(video.id);
-        if (isTooLong) yield incompleteComments(video.id, error);
+        if (isTooLong) {
+          comments.unread.add(video.id);
+          yield incompleteComments(video.id, error);
+        }
         const isTried = ({ id, createdAt }: Video): boolean =>
           createdAt === from && (isTooLong || comments.failed.has(id));
         const again = left.find((one, at) => (at >= index || comments.failed.has(one.id)) && !isTried(one));
         const latest = before === null ? now.epochMilliseconds : before.latest;
         const wholeAt = again === undefined ? instantText(now) : longAgo;
-        const next = stateAfter({ reader, walk, channel, latest, wholeAt, from: again?.createdAt ?? null });
+        const unread = [...comments.unread];
+        const waiting = left.length - index - Number(isTooLong) + walk.unreadable;
+        yield lacking(unread, waiting);
+        const rest = { latest, wholeAt, from: again?.createdAt ?? null, unread, waiting };
+        const next = stateAfter({ reader, walk, channel, ...rest });
         yield { type: 'end', coverage: 'recent', state: next, resumable: true };
         return;
       }
@@ -189,14 +200,17 @@ export function openYoutubeCollector(
     const latest = Math.max(before?.latest ?? 0, reader.latest ?? 0) || null;
     // What failed is tried again by the next run, as long as there are units; where all takes days, when all is read anew.
     const wholeAt = isInOne && !isWhole ? longAgo : instantText(now);
-    const next = stateAfter({ reader, walk, channel, latest, wholeAt, from: null });
+    const unread = [...comments.unread];
+    const waiting = walk.unreadable;
+    yield lacking(unread, waiting);
+    const next = stateAfter({ reader, walk, channel, latest, wholeAt, from: null, unread, waiting });
     // Left by a partial run too: else one bad video or comment would have every run read all, until no units are left for any poll.
     yield { type: 'end', coverage: isWhole ? 'all' : 'recent', state: next, resumable: true };
   }
 
   /** After the newest videos: threads that are new below any video, and the comments below those whose count is not explained by them. */
   async function* readNewComments({ before, reader, walk, channel }: Run): AsyncIterable<CollectorEvent> {
-    const comments = new VideoComments(reader);
+    const comments = new VideoComments(reader, before?.unread);
     try {
       if (before !== null && walk.ended === 'known') {
         const fresh = new Map<string, number>();
@@ -218,7 +232,11 @@ export function openYoutubeCollector(
       replies.set(id, count);
     }
     const { wholeAt = instantText(Temporal.Instant.fromEpochMilliseconds(0)), from = null } = before ?? {};
-    const next = stateAfter({ reader: { ...reader, replies }, walk, channel, latest, wholeAt, from });
+    const unread = [...comments.unread];
+    const waiting = before?.waiting ?? 0;
+    yield lacking(unread, waiting);
+    const found = { ...reader, replies };
+    const next = stateAfter({ reader: found, walk, channel, latest, wholeAt, from, unread, waiting });
     yield { type: 'end', coverage: 'recent', state: next };
   }
 
@@ -289,21 +307,31 @@ export function openYoutubeCollector(
 class VideoComments {
   /** Ids of videos whose comments could not be read to their end. */
   readonly failed = new Set<string>();
+  /** Those too of which something could not be read, and those of earlier runs that were not read again. */
+  readonly unread: Set<string>;
   readonly #reader: Reader;
   #inARow = 0;
 
-  constructor(reader: Reader) {
+  constructor(reader: Reader, unread: readonly string[] = []) {
     this.#reader = reader;
+    this.unread = new Set(unread);
   }
 
   /** @throws CollectError when video after video fails, or the units are spent */
   async *read(video: string): AsyncIterable<CollectorEvent> {
     try {
-      yield* readComments(this.#reader, video);
+      let rejected = 0;
+      for await (const event of readComments(this.#reader, video)) {
+        if (event.type === 'page') rejected += event.rejected.length;
+        yield event;
+      }
+      if (rejected === 0) this.unread.delete(video);
+      else this.unread.add(video);
       this.#inARow = 0;
     } catch (error) {
       if (!(error instanceof CollectError) || isSpent(error)) throw error;
       this.failed.add(video);
+      this.unread.add(video);
       yield* quarantined(error);
       yield incompleteComments(video, error);
       this.#inARow += 1;
@@ -351,6 +379,10 @@ function* standingGaps(service: string): Iterable<CollectorEvent> {
   );
 }
 
+function lacking(unread: readonly string[], waiting: number): CollectorEvent {
+  return { type: 'reported', what: 'videos not read to the end', count: unread.length + waiting };
+}
+
 function gap(message: string, subject: string): CollectorEvent {
   return { type: 'problem', problem: { code: 'standing-gap', message, subject } };
 }
@@ -378,7 +410,7 @@ function stateAfter({
   walk,
   channel,
   ...rest
-}: Pick<State, 'latest' | 'wholeAt' | 'from'> & {
+}: Pick<State, 'latest' | 'wholeAt' | 'from' | 'unread' | 'waiting'> & {
   readonly reader: Reader;
   readonly walk: Walk;
   readonly channel: Channel;

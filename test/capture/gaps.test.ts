@@ -174,6 +174,8 @@ test('media, quarantine, threads and a reading that broke off make a day incompl
     { report: { head: { ...HEAD, status: 'partial' }, rejected: 4 } },
   );
   assert.equal(dayOf([put]).knownMissing, 4);
+  const known = dayOf([run(at, { reported: { 'videos not read to the end': 3 } })]);
+  assert.deepEqual([known.state, known.knownMissing], ['incomplete', 3], 'what an earlier run did not get');
   const later = dayOf([
     run(at, { coverage: 'all', status: 'partial', errors: [error('timeout')] }),
     run(at, { coverage: 'all' }),

@@ -257,6 +257,7 @@ async function daysOf(t: TestContext, fake: FakeYoutube, unitsPerDay: number, da
   const seen = new Set<string>();
   const codes: string[][] = [];
   let state: Json = null;
+  const lacking: number[] = [];
   let polls = 0;
   for (let day = 0; day < days; day += 1) {
     codes[day] = [];
@@ -267,12 +268,13 @@ async function daysOf(t: TestContext, fake: FakeYoutube, unitsPerDay: number, da
       codes[day]?.push(...run.problems.map(({ code }) => code));
       if (run.problems.length + run.rejected.length === 0 || run.resumable) state = run.state;
       if (run.problems.length === 0) polls += 1;
+      if (run.problems.length === 0) lacking[day] = run.reported['videos not read to the end'] as number;
       now.is = now.is.add({ hours: 1 });
     }
     now.is = now.is.add({ hours: 19 });
     assert.ok(callsOf(fake).length <= unitsPerDay);
   }
-  return { seen, codes, polls, state };
+  return { seen, codes, polls, lacking };
 }
 
 test('a reading of days follows the dates of videos, whatever order the list has, and is held up by none with too many comments', async (t) => {
@@ -283,13 +285,15 @@ test('a reading of days follows the dates of videos, whatever order the list has
   fake.threadsOnPage = 2;
   const few = videos.map((video) => fake.comment('hello', video));
   const many = Array.from({ length: 60 }, (_, n) => fake.comment(`comment ${n}`, videos[1] as FakeVideo));
-  const { seen, codes } = await daysOf(t, fake, 20, 4);
+  const { seen, codes, lacking } = await daysOf(t, fake, 20, 4);
   assert.ok(few.every(({ id }, n) => n === 1 || seen.has(id)));
   assert.ok(many.slice(-20).every(({ id }) => seen.has(id)));
   assert.ok(
     codes.some((day) => day.includes('incomplete-thread')),
     'that the long one was not read to its end is told',
   );
+  // The polls know of what the reading had no units for; of the long one alone when it has ended; then all begins anew.
+  assert.deepEqual(lacking, [11, 11, 1, 11]);
 });
 
 test('a video whose comments never come, or a comment that cannot be read, leaves units for the polls, and the rest is read', async (t) => {
@@ -304,7 +308,8 @@ test('a video whose comments never come, or a comment that cannot be read, leave
     const fake = await FakeYoutube.start(t);
     const comments = Array.from({ length: 12 }, (_, n) => fake.comment('hello', fake.publish(`video ${n}`)));
     fake.instead = (url) => spoilt(fake, url);
-    const { seen, polls } = await daysOf(t, fake, 40, 2);
+    const { seen, polls, lacking } = await daysOf(t, fake, 40, 2);
+    assert.equal(lacking[1], 1);
     assert.ok(comments.every(({ id }, n) => n === 2 || seen.has(id)));
     assert.ok(polls > 0);
   }

@@ -45,6 +45,8 @@ export interface Walk {
   /** Newest first. */
   readonly videos: Video[];
   etag: string | null;
+  /** Videos that were put aside. */
+  unreadable: number;
   /** *end*: nothing more came. *known*: the rest was read before. *gone*: there is no such list any more, or nothing in it. *broken*: it could not be read on. */
   ended: 'end' | 'known' | 'gone' | 'broken';
 }
@@ -75,6 +77,7 @@ export async function* readUploads(
       const { ids, unreadable } = idsOf(page, known);
       const fresh = ids.filter((id) => !seen.has(id));
       for (const id of fresh) seen.add(id);
+      walk.unreadable += unreadable.length;
       yield { type: 'page', exchange: page.answer.exchange, sightings: [], rejected: unreadable };
       // Fifty at most, whatever the page held.
       for (let from = 0; from < fresh.length; from += PAGE_SIZE)
@@ -183,5 +186,6 @@ async function* readVideos(
     const video = shown.get(id);
     if (video !== undefined) walk.videos.push(video);
   }
+  walk.unreadable += unreadable.length;
   yield { type: 'page', exchange, sightings, rejected: unreadable };
 }
