@@ -97,7 +97,8 @@ export function findings(source: SourceGaps): DayRange[] {
 function civilDate(text: string | undefined, option: string): Temporal.PlainDate | null {
   if (text === undefined) return null;
   try {
-    return Temporal.PlainDate.from(text, { overflow: 'reject' });
+    // Longer texts name calendars too, in which the report would then be written.
+    return Temporal.PlainDate.from(text, { overflow: 'reject' }).withCalendar('iso8601');
   } catch (cause) {
     throw new InputError(`${option} ${text} is no date`, { hint: 'Write it as 2026-11-01.', cause });
   }

@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { canonicalBytes, type Json, wellFormed } from '../core/canonical.ts';
@@ -175,6 +175,9 @@ async function copied(from: string, to: string): Promise<{ length: number; sha25
 async function statedFile(path: string): Promise<StatedFile> {
   const name = basename(path).toWellFormed();
   try {
+    // Before it is opened: that would wait for whoever writes into a pipe, for ever.
+    if (!(await stat(path)).isFile())
+      throw new InputError(`${path} is no file`, { hint: 'Name pictures, videos and PDF files.' });
     await using file = await open(path, 'r');
     const head = Buffer.alloc(HEAD);
     const { bytesRead } = await file.read(head, 0, HEAD, 0);

@@ -1,6 +1,7 @@
 // What no API gives: a screenshot that a person took becomes a record like any other, and says that a person took it.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -91,10 +92,13 @@ test('a screenshot is captured with who, where, when and why, found by its text,
     const before = await archive.ledger.head();
     const note = join(folder, 'note.png');
     await writeFile(note, 'no picture at all');
+    const pipe = join(folder, 'pipe.png');
+    execFileSync('mkfifo', [pipe]);
     for (const [args, told] of [
       [[shot, note, ...SAID], /neither a picture, a video nor a PDF/],
       [[join(folder, 'gone.png'), ...SAID], /cannot be read/],
-      [[folder, ...SAID], /cannot be read/],
+      [[folder, ...SAID], /is no file/],
+      [[pipe, ...SAID], /is no file/],
       [[shot, ...SAID, '--seen-at', '2999-01-01T00:00:00Z'], /in the future/],
       [[shot, ...SAID, '--seen-at', 'yesterday'], /no moment/],
       [[shot, ...SAID, '--kind', 'tweet'], /no kind of item/],
