@@ -2,19 +2,21 @@
 
 import { sql } from 'kysely';
 import type { Database } from '../db/database.ts';
-import type { Meter } from '../sources/budget.ts';
+import { isOfWrongClock, latestPeriod, type Meter } from '../sources/budget.ts';
 
 export function meterOf(db: Database): Meter {
   return {
     async spend(credential, period, units, limit) {
       if (units > limit) return false;
-      // A clock that is behind counts towards the later period: nothing that was spent is forgotten.
+      // A clock that is behind counts towards the later period: nothing that was spent is forgotten. What a clock counted that was far
+      // ahead is: no call would be made until that day comes.
+      const latest = latestPeriod(period);
       const { rows } = await sql`
         INSERT INTO units_spent AS known (credential, period, units) VALUES (${credential}, ${period}, ${units})
         ON CONFLICT (credential) DO UPDATE
-        SET units = excluded.units + CASE WHEN known.period COLLATE "C" < excluded.period THEN 0 ELSE known.units END,
-            period = greatest(known.period COLLATE "C", excluded.period)
-        WHERE excluded.units + CASE WHEN known.period COLLATE "C" < excluded.period THEN 0 ELSE known.units END <= ${limit}
+        SET units = excluded.units + CASE WHEN known.period COLLATE "C" BETWEEN excluded.period AND ${latest} THEN known.units ELSE 0 END,
+            period = CASE WHEN known.period COLLATE "C" BETWEEN excluded.period AND ${latest} THEN known.period ELSE excluded.period END
+        WHERE excluded.units + CASE WHEN known.period COLLATE "C" BETWEEN excluded.period AND ${latest} THEN known.units ELSE 0 END <= ${limit}
         RETURNING units`.execute(db);
       return rows.length > 0;
     },
@@ -24,7 +26,9 @@ export function meterOf(db: Database): Meter {
         .select(['period', 'units'])
         .where('credential', '=', credential)
         .executeTakeFirst();
-      return known === undefined || known.period < period ? 0 : known.units;
+      return known === undefined || known.period < period || isOfWrongClock(known.period, period)
+        ? 0
+        : known.units;
     },
   };
 }

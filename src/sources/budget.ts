@@ -9,7 +9,7 @@ import { CollectError } from './collect-error.ts';
 export interface Meter {
   /**
    * Adds to what a credential has spent in a period, unless that would exceed the limit. A later period begins with nothing spent.
-   * @param period sorts by time as text, such as 2026-11-01
+   * @param period a civil date, such as 2026-11-01
    * @returns whether it was added
    */
   spend(credential: string, period: string, units: number, limit: number): Promise<boolean>;
@@ -17,19 +17,32 @@ export interface Meter {
   spent(credential: string, period: string): Promise<number>;
 }
 
+/** @returns the last period that another clock may be in, when this one is in that given: none is a day ahead and right */
+export function latestPeriod(period: string): string {
+  return Temporal.PlainDate.from(period).add({ days: 1 }).toString();
+}
+
+/** @returns whether a period was counted by a clock that was wrong by days */
+export function isOfWrongClock(counted: string, period: string): boolean {
+  return counted > latestPeriod(period);
+}
+
 /** A meter that lasts as long as its process. */
 export function passingMeter(): Meter {
   const counted = new Map<string, { period: string; units: number }>();
   const unitsOf = (credential: string, period: string): number => {
     const known = counted.get(credential);
-    return known === undefined || known.period < period ? 0 : known.units;
+    return known === undefined || known.period < period || isOfWrongClock(known.period, period)
+      ? 0
+      : known.units;
   };
   return {
     async spend(credential, period, units, limit) {
       const sum = unitsOf(credential, period) + units;
       if (sum > limit) return false;
       const before = counted.get(credential)?.period ?? period;
-      counted.set(credential, { period: before > period ? before : period, units: sum });
+      const isLater = before > period && !isOfWrongClock(before, period);
+      counted.set(credential, { period: isLater ? before : period, units: sum });
       return true;
     },
     spent: async (credential, period) => unitsOf(credential, period),
