@@ -146,6 +146,11 @@ test('an archive that is broken as a whole is an error of the input, with the re
     ['cut.zip', zip.subarray(0, -10), /cannot be read/],
     ['begun.zip', zip.subarray(0, 100), /cannot be read/],
     ['overlapping.zip', overlapping, /overlap/],
+    [
+      'many.zip',
+      zipOf([1, 2, 3].map((n) => ({ name: `${n}`, data: 'x', deflate: true, size: 50 * 2 ** 20 }))),
+      /unpacks to far more/,
+    ],
     ['cut.tar.gz', tar.subarray(0, -20), /cannot be read to its end/],
     ['bomb.tar.gz', gzipSync(Buffer.concat([tarHead(), Buffer.alloc(100 * 2 ** 20)])), /unpacks to far more/],
   ] as const) {

@@ -42,6 +42,7 @@ export async function openZip(path: string, name: string, length: number): Promi
     const members = new Members(name);
     const entries = new Map<string, Kept>();
     let packed = 0;
+    let unpacked = 0;
     for await (const entry of zip.eachEntry()) {
       const member = nameOf(entry);
       if (member.endsWith('/')) continue;
@@ -52,7 +53,15 @@ export async function openZip(path: string, name: string, length: number): Promi
         });
       const fault = nameFault(member) ?? faultOf(entry);
       if (fault !== null) members.putAside(member, fault);
-      else if (members.add(member, entry.uncompressedSize)) entries.set(member, kept(entry));
+      else if (members.add(member, entry.uncompressedSize)) {
+        entries.set(member, kept(entry));
+        unpacked += entry.uncompressedSize;
+        // Many that are small enough, each by itself, fill a disk too.
+        if (isBomb(unpacked, length))
+          throw new InputError(`${name} unpacks to far more than any export does`, {
+            hint: 'No platform makes such a file; ask for the export again.',
+          });
+      }
     }
     return new Zip(zip, name, members, entries);
   } catch (error) {
