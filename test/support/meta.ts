@@ -48,9 +48,6 @@ export async function runOf(collector: Collector, state: Json = null, isLatest =
     ),
     coverage: end?.coverage,
     state: end?.state as Json,
-    reported: Object.fromEntries(
-      events.flatMap((event) => (event.type === 'reported' ? [[event.what, event.count] as const] : [])),
-    ) as Record<string, number>,
     resumable: end?.resumable === true,
   };
 }
