@@ -161,9 +161,8 @@ export function openYoutubeCollector(
     const longAgo = before?.wholeAt ?? instantText(Temporal.Instant.fromEpochMilliseconds(0));
     for (const [index, video] of left.entries()) {
       try {
-        // Nothing to ask for; a count that is not there at all may have another meaning than comments turned off.
-        if (video.comments === 0) reader.videos.set(video.id, 'open');
-        else yield* comments.read(video.id);
+        // Whether a count of none means that comments are turned off is asked only where some that were there are missed.
+        if (video.comments !== 0) yield* comments.read(video.id);
       } catch (error) {
         if (!isSpent(error)) throw error;
         const units = forecastOf(left.slice(index));

@@ -121,6 +121,28 @@ test('where a video takes no comments, that is no failure; those that it had are
   );
 });
 
+test('a video that counts no comments any more is asked whether they were turned off, before any is taken for deleted', async (t) => {
+  const fake = await FakeYoutube.start(t);
+  const [off, on] = [fake.publish('turned off'), fake.publish('open')];
+  const comments = [fake.comment('one', off), fake.comment('two', on)];
+  const collector = youtube(t, fake);
+  const seen = await runOf(collector);
+  off.commentsOff = true;
+  for (const comment of comments) comment.deleted = true;
+  fake.instead = (url) => {
+    if (!url.pathname.endsWith('/videos')) return null;
+    const answer = JSON.parse(String(fake.answer(url, {}).body)) as { items: { statistics: object }[] };
+    for (const { statistics } of answer.items) Object.assign(statistics, { commentCount: '0' });
+    return jsonAnswer(answer);
+  };
+  assert.equal((await runOf(collector)).coverage, 'all');
+  const answers = await lookUpOf(collector, seen, comments);
+  assert.deepEqual(
+    answers.map(({ state }) => state),
+    ['hidden', 'deleted'],
+  );
+});
+
 test('what is gone is told apart: deleted, private, its author’s account gone; and what cannot be asked is unknown', async (t) => {
   const fake = await FakeYoutube.start(t);
   const [kept, removed, closed] = ['kept', 'removed', 'closed'].map((word) => fake.publish(word)) as [
