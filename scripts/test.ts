@@ -71,7 +71,7 @@ await run(
   process.execPath,
   [
     '--test',
-    `--test-concurrency=${availableParallelism() + 4}`,
+    `--test-concurrency=${availableParallelism() + 2}`,
     ...(named.length > 0
       ? []
       : [
