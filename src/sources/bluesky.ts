@@ -17,7 +17,7 @@ import { callXrpc, requireAccepted, type XrpcAnswer, xrpcAddress } from './blues
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Problem, Rejected, Sighting } from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
-import { areStillListed, isWholeDue } from './walk.ts';
+import { areStillListed, isWholeDue, isYounger, reassigned } from './walk.ts';
 
 const PAGE_SIZE = '100';
 /** Pages in a row that bring nothing new before the feed counts as going in circles. */
@@ -124,7 +124,13 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
   async function* collect({ state, isLatest, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
     const account = await findAccount(signal);
     const known = accountOf(state);
-    if (known !== null && known !== account.did) throw reassigned(settings.account, known, account.did);
+    if (known !== null && known !== account.did)
+      throw reassigned(settings.account, {
+        what: 'account',
+        before: known,
+        now: account.did,
+        isSetting: true,
+      });
     const before = stateOf(state);
     const now = dependencies.clock.now();
     const isDue =
@@ -143,7 +149,7 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     const remembered = new Map(before?.newest);
     // Where the feed was not read to its end, a thread of an old post is worth a request only if something happened in it.
     const isStirred = ({ uri, replies, indexedAt }: Listed): boolean =>
-      feed.ended !== 'known' || remembered.get(uri) !== replies || !isOlder(indexedAt, now.subtract(YOUNG));
+      feed.ended !== 'known' || remembered.get(uri) !== replies || isYounger(indexedAt, now.subtract(YOUNG));
     const wanted = feed.listed.filter((one) => one.kind !== 'repost' && one.replies > 0 && isStirred(one));
     let whole = feed.ended !== 'broken';
     let failed = 0;
@@ -397,10 +403,6 @@ function isUnchangedBelow(before: State, listed: readonly Listed[], count: numbe
   return count === null || before.posts === null || count - before.posts === fresh;
 }
 
-function isOlder(moment: string | null, than: Temporal.Instant): boolean {
-  return moment !== null && Temporal.Instant.compare(Temporal.Instant.from(moment), than) < 0;
-}
-
 function stateOf(state: Json): State | null {
   const isState = state !== null && typeof state === 'object' && 'account' in state && 'wholeAt' in state;
   return isState ? (state as unknown as State) : null;
@@ -410,15 +412,4 @@ function stateOf(state: Json): State | null {
 function accountOf(state: Json): string | null {
   const known = state !== null && typeof state === 'object' && 'account' in state ? state.account : null;
   return typeof known === 'string' ? known : null;
-}
-
-function reassigned(account: string, before: string, now: string): CollectError {
-  return new CollectError(
-    'access-lost',
-    `${account} now names another account (${now}) than before (${before})`,
-    account,
-    {
-      hint: `To go on with the account captured so far, put ${before} in the settings; for the new one, add a source.`,
-    },
-  );
 }

@@ -23,7 +23,7 @@ import {
 } from './mastodon/threads.ts';
 import { type AccountView, accountView, type StatusView, statusList, statusView } from './mastodon/views.ts';
 import type { JsonPart } from './slice.ts';
-import { areStillListed, isWholeDue } from './walk.ts';
+import { areStillListed, isWholeDue, isYounger, reassigned } from './walk.ts';
 
 /** The most that Mastodon gives at once, and what it gives unasked: a server that does not page may hold more than a page of so many. */
 const PAGE_SIZE = 40;
@@ -139,7 +139,12 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
     const account = await findAccount(signal);
     const before = stateOf(state);
     if (before !== null && before.account !== account.actor)
-      throw reassigned(settings.account, before, account.actor);
+      throw reassigned(settings.account, {
+        what: 'account',
+        before: before.account,
+        now: account.actor,
+        isSetting: false,
+      });
     const profile = readProfile(account.part, account.exchange, service, domain);
     yield {
       type: 'page',
@@ -447,11 +452,6 @@ function listedAs(status: StatusView): Listed {
   };
 }
 
-function isYounger(at: string, than: Temporal.Instant): boolean {
-  const moment = Date.parse(at);
-  return Number.isNaN(moment) || moment > than.epochMilliseconds;
-}
-
 /** @returns `max_id` of the next page as the Link header (RFC 8288) offers it; null when it offers none. The address itself is not followed. */
 function nextOf(answer: ApiAnswer): string | null {
   for (const [, address, parameters] of (answer.headers.link ?? '').matchAll(/<([^>]*)>([^,<]*)/g)) {
@@ -473,13 +473,4 @@ function repeatedCursor(answer: ApiAnswer): Problem {
 function stateOf(state: Json): State | null {
   const isState = state !== null && typeof state === 'object' && 'account' in state && 'wholeAt' in state;
   return isState ? (state as unknown as State) : null;
-}
-
-function reassigned(account: string, before: State, now: string): CollectError {
-  return new CollectError(
-    'access-lost',
-    `${account} now names another account (${now}) than before (${before.account})`,
-    account,
-    { hint: 'Nothing of it was read. If it is the agency’s all the same, add a source for it.' },
-  );
 }

@@ -13,7 +13,7 @@ import { type Api, ask, isNotShown, isUnknownName, listOf, pagesOf, refused } fr
 import type { Dialect, List, Listed, Place, Profile, Read } from './meta/dialect.ts';
 import { lookUpItems } from './meta/look-up.ts';
 import type { JsonPart } from './slice.ts';
-import { isWholeDue } from './walk.ts';
+import { isWholeDue, isYounger, reassigned } from './walk.ts';
 
 /** The most that the platforms give at once. */
 const PAGE_SIZE = '100';
@@ -98,7 +98,12 @@ export function openMetaCollector(
     const account = await findAccount(signal);
     const before = stateOf(state);
     if (before !== null && before.account !== account.id)
-      throw reassigned(settings.account, before, account.id);
+      throw reassigned(settings.account, {
+        what: 'account',
+        before: before.account,
+        now: account.id,
+        isSetting: false,
+      });
     found = account.id;
     const { exchange, sighting } = account;
     yield { type: 'page', exchange, sightings: [sighting], rejected: [] };
@@ -310,10 +315,6 @@ function incompleteThread(id: string, error: CollectError): Problem {
   return { code: 'incomplete-thread', message, subject: id };
 }
 
-function isYounger(at: string | null, than: Temporal.Instant): boolean {
-  return at === null || Temporal.Instant.compare(Temporal.Instant.from(at), than) > 0;
-}
-
 function isOver(until: string | null, now: Temporal.Instant): boolean {
   return until !== null && Temporal.Instant.compare(Temporal.Instant.from(until), now) <= 0;
 }
@@ -321,13 +322,4 @@ function isOver(until: string | null, now: Temporal.Instant): boolean {
 function stateOf(state: Json): State | null {
   const isState = state !== null && typeof state === 'object' && 'account' in state && 'newest' in state;
   return isState ? (state as unknown as State) : null;
-}
-
-function reassigned(account: string, before: State, now: string): CollectError {
-  return new CollectError(
-    'access-lost',
-    `${account} now names another account (${now}) than before (${before.account})`,
-    account,
-    { hint: 'Nothing of it was read. If it is the agency’s all the same, add a source for it.' },
-  );
 }

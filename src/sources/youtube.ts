@@ -10,7 +10,7 @@ import { Budget, type Meter } from './budget.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Sighting } from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
-import { isWholeDue } from './walk.ts';
+import { isWholeDue, reassigned } from './walk.ts';
 import { type Api, type Asking, ask, foundOf, refused } from './youtube/api.ts';
 import {
   type Comments,
@@ -120,7 +120,12 @@ export function openYoutubeCollector(
       const found = await findChannel(walk.ended === 'gone' && channel !== null ? { signal } : reader.asking);
       channel = found.channel;
       if (before !== null && before.channel !== channel.id)
-        throw reassigned(settings.account, before.channel, channel.id);
+        throw reassigned(settings.account, {
+          what: 'channel',
+          before: before.channel,
+          now: channel.id,
+          isSetting: true,
+        });
       const { profile } = found;
       yield { type: 'page', exchange: profile.exchange, sightings: [profile], rejected: [] };
       if (channel.videos !== null) yield { type: 'reported', what: 'posts', count: channel.videos };
@@ -428,15 +433,4 @@ function stateAfter({
 function stateOf(state: Json): State | null {
   const isState = state !== null && typeof state === 'object' && 'channel' in state && 'wholeAt' in state;
   return isState ? (state as unknown as State) : null;
-}
-
-function reassigned(account: string, before: string, now: string): CollectError {
-  return new CollectError(
-    'access-lost',
-    `${account} now names another channel (${now}) than before (${before})`,
-    account,
-    {
-      hint: `To go on with the channel captured so far, put ${before} in the settings; for the new one, add a source.`,
-    },
-  );
 }
