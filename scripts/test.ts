@@ -1,9 +1,9 @@
-// `npm test`: types, lint, the import table, dead code, generated files, then every test in parallel with coverage. Arguments name test files;
-// with `--whole`, long suites leave nothing out.
+// `npm test`: types, lint, the import table, dead code, generated files, then every test in parallel with coverage. Arguments name test files.
+// `npm test -- --whole`: the suites of which that leaves something out, whole.
 // One PostgreSQL serves the whole run, so that no test file waits for a server of its own.
 
 import { spawn } from 'node:child_process';
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { startTestServer } from '../test/support/postgres.ts';
@@ -38,7 +38,8 @@ const environment = {
   ...(values.whole ? { [WHOLE_VARIABLE]: '1' } : {}),
 };
 
-if (named.length === 0) {
+const isAll = named.length === 0 && !values.whole;
+if (isAll) {
   await Promise.all([
     run('Types', bin('tsc'), ['-p', '.']),
     run('Lint and format', bin('biome'), ['check', '--error-on-warnings', '.']),
@@ -60,19 +61,19 @@ const WAITING = [
 ];
 const isWaiting = (file: string): boolean => WAITING.some((folder) => file.startsWith(folder));
 const byWaiting = (a: string, b: string): number => Number(isWaiting(b)) - Number(isWaiting(a));
-const files =
-  named.length > 0
-    ? named
-    : globSync('test/**/*.test.ts', { exclude: ['test/servers/**'] })
-        .sort()
-        .sort(byWaiting);
+/** Suites that are longer when they are whole say so by what they import. */
+const isShortened = (file: string): boolean => readFileSync(file, 'utf8').includes('support/whole.ts');
+const all = globSync('test/**/*.test.ts', { exclude: ['test/servers/**'] })
+  .sort()
+  .sort(byWaiting);
+const files = named.length > 0 ? named : isAll ? all : all.filter(isShortened);
 await run(
   'Tests',
   process.execPath,
   [
     '--test',
     `--test-concurrency=${availableParallelism() + 2}`,
-    ...(named.length > 0
+    ...(!isAll
       ? []
       : [
           '--experimental-test-coverage',

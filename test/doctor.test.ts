@@ -33,7 +33,7 @@ function checkOf(checks: readonly Check[], id: string): Check {
 test('doctor finds a healthy archive healthy, names what is damaged with its remedy, and leaves nothing behind', async (t) => {
   await using platform = await FakePlatform.start();
   platform.post('1', 'Main Street is closed');
-  const { home, archive } = await testArchive(t, platform);
+  const { home, archive } = await testArchive(t, platform, { embedded: true });
   await collectCity(archive);
   const before = (await readdir(home)).sort();
 
@@ -102,7 +102,7 @@ test('doctor finds a healthy archive healthy, names what is damaged with its rem
 
 test('doctor on the command line prints a JSON document that monitoring can read, and ends with 5 when something is bad', async (t) => {
   await using platform = await FakePlatform.start();
-  const { home } = await testArchive(t, platform);
+  const { home } = await testArchive(t, platform, { embedded: true });
   const whole = await muniment(['--home', home, '--json', 'doctor']);
   assert.equal(whole.code, 0, whole.stdout);
   const { ok, checks } = JSON.parse(whole.stdout) as Examination;
@@ -220,7 +220,7 @@ test('doctor never lets a record be changed while it tries: a rewritten row is t
 test('a database or a store that cannot be had is a finding with a remedy, never a stack', async (t) => {
   const server = await startOwnServer(t);
   await using platform = await FakePlatform.start();
-  const { home } = await testArchive(t, platform);
+  const { home } = await testArchive(t, platform, { embedded: true });
   const settings = join(home, 'muniment.yaml');
   const written = await readFile(settings, 'utf8');
   const cases: [what: string, url: string, says: RegExp][] = [

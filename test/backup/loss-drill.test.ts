@@ -34,7 +34,7 @@ describe('the loss of', () => {
     folder = await workFolder(closing);
     platform.post('1', 'parade on Sunday');
     platform.post('2', 'street closed');
-    made = await testArchive(closing, platform);
+    made = await testArchive(closing, platform, { embedded: true });
     await collectCity(made.archive);
     backup = join(folder, 'backup');
     keyless = join(folder, 'keyless');

@@ -48,7 +48,7 @@ describe('an archive whose database is lost', () => {
     const post = platform.post('1', 'parade on Sunday', { image: Buffer.from('a picture') });
     const other = platform.post('2', 'street closed');
     platform.post('3', 'library opens');
-    made = await testArchive(closing, platform);
+    made = await testArchive(closing, platform, { embedded: true });
     await collectCity(made.archive);
     post.text = 'parade on Monday';
     platform.remove(other);

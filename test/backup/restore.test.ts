@@ -49,7 +49,7 @@ describe('an archive in a folder', () => {
     platform.post('2', 'street closed');
     platform.post('3', 'library opens');
     folder = await workFolder(closing);
-    made = await testArchive(closing, platform);
+    made = await testArchive(closing, platform, { embedded: true });
     await collectCity(made.archive);
     first.text = 'parade on Monday';
     await collectCity(made.archive);

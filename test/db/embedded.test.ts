@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { RefusedError } from '../../src/core/errors.ts';
 import { openEmbedded, stopEmbedded } from '../../src/db/embedded.ts';
+import { isWhole } from '../support/whole.ts';
 
 const CLIENT = fileURLToPath(new URL('./embedded-client.ts', import.meta.url));
 const asRoot = process.getuid?.() === 0;
@@ -78,9 +79,11 @@ async function ask(url: string, text: string): Promise<unknown[]> {
   }
 }
 
-test('twenty processes open a new archive at once; five are killed and the others work on; the last one out stops the server', async (t) => {
+const USERS = isWhole ? 20 : 8;
+
+test(`${USERS} processes open a new archive at once; five are killed and the others work on; the last one out stops the server`, async (t) => {
   const home = await newHome(t);
-  const children = Array.from({ length: 20 }, () => startUser(home));
+  const children = Array.from({ length: USERS }, () => startUser(home));
   // Two die at a moment that nobody chose, perhaps while they make or start the server.
   for (const child of children.slice(0, 2)) {
     setTimeout(() => child.kill('SIGKILL'), 150 + Math.random() * 700);

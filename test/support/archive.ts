@@ -1,4 +1,4 @@
-// A real archive in a temporary home, with the embedded PostgreSQL and a directory store, collecting from the given platform.
+// A real archive in a temporary home, on a database of the test server and a directory store, collecting from the given platform.
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,6 +19,7 @@ import type { Collector } from '../../src/sources/collector.ts';
 import type { HttpDependencies } from '../../src/sources/http.ts';
 import { openCollector } from '../../src/sources/open.ts';
 import type { FakePlatform } from './appview.ts';
+import { adminUrlOf, freshDatabase } from './postgres.ts';
 
 const environment: Environment = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
 
@@ -27,14 +28,26 @@ export interface TestArchive {
   readonly archive: Archive;
 }
 
-/** Makes an archive that is gone when the test ends. @param store settings of its store; absent: a directory in its home @param sources beside the platform's */
+/**
+ * Makes an archive that is gone when the test ends.
+ * @param options.store settings of its store; absent: a directory in its home @param options.sources beside the platform's
+ * @param options.embedded its database is the embedded server, as of an archive that names none: it takes seconds to make and to remove
+ */
 export async function testArchive(
   test: { after(work: () => Promise<void>): void },
   platform: Pick<FakePlatform, 'origin'> & { readonly account: Pick<FakePlatform['account'], 'handle'> },
-  { store, sources = [] }: { store?: object; sources?: readonly object[] } = {},
+  {
+    store,
+    sources = [],
+    embedded = false,
+  }: { store?: object; sources?: readonly object[]; embedded?: boolean } = {},
 ): Promise<TestArchive> {
   const folder = await mkdtemp(join(tmpdir(), 'muniment archive '));
   const home = join(folder, 'home');
+  const fresh = embedded ? null : await freshDatabase();
+  // Named by a file, so that whatever process opens the home finds it.
+  const database = join(folder, 'database.url');
+  if (fresh !== null) await writeFile(database, fresh.runtimeUrl);
   const source = {
     id: 'city',
     platform: 'bluesky',
@@ -50,6 +63,7 @@ export async function testArchive(
       origin: 'archive.example.gov/social',
       timezone: 'America/New_York',
       sources: [source, ...sources],
+      ...(fresh === null ? {} : { databaseUrl: `file:${database}` }),
     },
     environment,
     systemClock,
@@ -61,6 +75,7 @@ export async function testArchive(
   test.after(async () => {
     await archive[Symbol.asyncDispose]();
     await removeHome(home);
+    await fresh?.close();
     await rm(folder, { recursive: true, force: true });
   });
   return { home, archive };
@@ -108,18 +123,18 @@ export function verifyArchiveOf(archive: Archive) {
 }
 
 /** A connection that may do anything: the superuser's, with every trigger and foreign key switched off. */
-export async function superuserOf(
-  archive: Archive,
-): Promise<{ admin: pg.Client; close: () => Promise<void> }> {
-  const urls = await openHomeDatabase(archive.settings);
-  const admin = new pg.Client({ connectionString: urls.adminUrl as string });
+export async function superuserOf({
+  settings,
+}: Archive): Promise<{ admin: pg.Client; close: () => Promise<void> }> {
+  await using stack = new AsyncDisposableStack();
+  const adminUrl =
+    settings.databaseUrl === null
+      ? stack.use(await openHomeDatabase(settings)).adminUrl
+      : await adminUrlOf(settings.databaseUrl);
+  const admin = new pg.Client({ connectionString: adminUrl as string });
   await admin.connect();
+  stack.defer(() => admin.end());
   await admin.query("SET session_replication_role = 'replica'");
-  return {
-    admin,
-    async close() {
-      await admin.end();
-      await urls[Symbol.asyncDispose]();
-    },
-  };
+  const resources = stack.move();
+  return { admin, close: () => resources.disposeAsync() };
 }

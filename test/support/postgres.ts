@@ -123,6 +123,13 @@ export async function freshDatabase(): Promise<FreshDatabase> {
   };
 }
 
+/** @param url of a fresh database, for whatever login. @returns that of its superuser */
+export async function adminUrlOf(url: string): Promise<string> {
+  const name = /\/(muniment_test_[0-9a-f]+)(?:\?|$)/.exec(url)?.[1];
+  if (name === undefined) throw new TypeError('that is no database of the test server');
+  return otherDatabase((await startTestServer()).adminUrl, name);
+}
+
 /** A migrated database on a server of one's own. @returns its URL for a login with the rights that an archive works with */
 export async function migratedDatabase(own: OwnServer, name: string): Promise<string> {
   const login = `${name}_login`;

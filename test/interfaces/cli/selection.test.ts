@@ -39,6 +39,8 @@ test('a source that the archive never had is refused, not answered with an empty
     systemClock,
   );
   const run = (...args: string[]) => muniment(['--home', home, ...args]);
+  // Left running: each command would start it, and stop it.
+  assert.equal((await run('db', 'start')).code, 0);
   assert.equal((await run('collect')).code, 0);
   const out = join(folder, 'bundle.zip');
 
