@@ -322,7 +322,7 @@ export function contract(
               isSpoilt = true;
               return bad;
             };
-            const outcome = await stage.run({ limits: { totalMilliseconds: 100 } });
+            const outcome = await stage.run(bad === sendSlowly ? { limits: { totalMilliseconds: 500 } } : {});
             await assertNothingWrong(outcome, isSpoilt ? 0 : 1);
             assert.equal(outcome.status, isSpoilt ? 'partial' : 'complete');
             assert.equal(outcome.errors.length > 0, isSpoilt);
