@@ -72,15 +72,20 @@ export async function serve(
     (error) => say(`jobs: ${error.message}`),
     options.heartbeat === undefined ? {} : { heartbeat: options.heartbeat },
   );
-  const add = (source: SourceSettings, tick: string): void => {
+  const add = (
+    source: SourceSettings,
+    tick: string,
+    wait = Math.floor(Math.random() * (jitter + 1)),
+  ): void => {
     if (signal.aborted) return;
-    const wait = Math.floor(Math.random() * (jitter + 1));
     jobs.add({ source: source.id, tick }, { wait }).catch((error: unknown) => {
       say(`${source.id}: the run of ${tick} could not be put in line: ${(error as Error).message}`);
     });
   };
   const tasks = scheduled.map((source) => ticker(source, (tick) => add(source, tick)));
-  for (const { source, tick } of await missedTicks(archive, scheduled)) add(source, tick);
+  // One after the other, and the first at once: whoever starts `serve` again waits for nothing.
+  for (const [seconds, { source, tick }] of (await missedTicks(archive, scheduled)).entries())
+    add(source, tick, Math.min(seconds, jitter));
   await jobs.work(async ({ source: id }) => {
     const source = scheduled.find((one) => one.id === id);
     // Whoever goes on serving takes it up.

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openArchive } from '../../../src/context.ts';
-import { systemClock } from '../../../src/core/clock.ts';
+import { type Clock, systemClock } from '../../../src/core/clock.ts';
 import { findPlace } from '../../../src/db/embedded-place.ts';
 import { runningServer } from '../../../src/db/embedded-server.ts';
 import { runReportHead } from '../../../src/ledger/documents.ts';
@@ -26,6 +26,9 @@ const ENVIRONMENT = { home: null, token: null, configFolder: '/nonexistent', var
 /** A run asks for each page and each thread: with this delay it takes much longer than the test lets it. */
 const POSTS = 60;
 const DELAY = 250;
+/** When the archives were made. */
+const AN_HOUR_AGO = systemClock.now().subtract({ hours: 1 });
+const EARLIER: Clock = { now: () => AN_HOUR_AGO };
 /** Requests that are answered before the signal: by then posts are captured, and most are not. */
 const REQUESTS = 12;
 
@@ -56,8 +59,24 @@ async function slowHome(t: TestContext): Promise<Home> {
     schedule: '* * * * *',
   };
   const answers = { name: 'City', origin: 'archive.example.gov/stop', timezone: 'UTC', sources: [source] };
-  await initArchive(home, answers, ENVIRONMENT, systemClock);
+  await initArchive(home, answers, ENVIRONMENT, EARLIER);
   return { home, platform };
+}
+
+/** A home whose last run was some time ago, so that `serve` has one to make up for at once. */
+async function overdueHome(t: TestContext): Promise<Home> {
+  const overdue = await slowHome(t);
+  const { home, platform } = overdue;
+  const posts = platform.posts.splice(0);
+  platform.delay = 0;
+  {
+    await using archive = await openArchive(home, ENVIRONMENT, EARLIER);
+    assert.equal((await collectCity(archive)).status, 'complete');
+  }
+  platform.posts.push(...posts);
+  platform.delay = DELAY;
+  platform.requests = 0;
+  return overdue;
 }
 
 /** Starts the program in a process group of its own, as a shell or a supervisor does. */
@@ -79,7 +98,7 @@ function start(
   return { child, ended, said: () => said };
 }
 
-/** Waits until the run is well under way. A schedule's tick comes once a minute. */
+/** Waits until the run is well under way. */
 async function midRun(platform: FakePlatform, child: ChildProcess): Promise<void> {
   while (platform.requests < REQUESTS) {
     assert.equal(child.exitCode, null, 'it ended before its run');
@@ -105,7 +124,11 @@ ${said}`,
   );
   const [city] = (await archiveStatus(archive)).sources;
   assert.deepEqual([city?.status, city?.unfinished], ['partial', null], said);
-  const run = await archive.database.db.selectFrom('capture_runs').select('report').executeTakeFirstOrThrow();
+  const run = await archive.database.db
+    .selectFrom('capture_runs')
+    .select('report')
+    .orderBy('seq', 'desc')
+    .executeTakeFirstOrThrow();
   const report = (await readObject(archive.store, run.report)).bytes.toString('utf8');
   const head = runReportHead.parse(JSON.parse(report.split('\n')[0] ?? ''));
   assert.ok(head.errors.some(({ code }) => code === 'interrupted'));
@@ -118,7 +141,7 @@ ${said}`,
   assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
 }
 
-// Each waits for the next minute: they wait together.
+// They wait together.
 describe('serve, in the middle of a run', { concurrency: true }, () => {
   const ways: [name: string, stop: (child: ChildProcess) => Promise<void> | void][] = [
     ['told to stop', (child) => void child.kill('SIGTERM')],
@@ -137,7 +160,7 @@ describe('serve, in the middle of a run', { concurrency: true }, () => {
   ];
   for (const [name, stop] of ways) {
     test(`${name}, ends its batch, closes with a report, signs a checkpoint, stops the embedded server and exits 0`, async (t) => {
-      const { home, platform } = await slowHome(t);
+      const { home, platform } = await overdueHome(t);
       const { child, ended, said } = start(home, '--json', 'serve');
       await midRun(platform, child);
       await stop(child);
