@@ -1,10 +1,6 @@
-// Schedules as jobs: a tick is one run however many workers there are, and a worker that is killed loses nothing.
+// Schedules as jobs: a tick is one run however many see it. Whole workers on one database, and killed ones, are in serve.test.ts.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { getConstructionPlans } from 'pg-boss';
@@ -15,10 +11,9 @@ import { addressOf, openDatabase } from '../../src/db/database.ts';
 import { JOBS_SCHEMA, JOBS_VERSION } from '../../src/db/jobs-schema.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { FakePlatform } from '../support/appview.ts';
-import { testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { testArchive } from '../support/archive.ts';
 import { freshDatabase } from '../support/postgres.ts';
 
-const WORKER = join(import.meta.dirname, '..', 'support', 'serving-process.ts');
 const TICK = { source: 'city', tick: '2026-11-01T10:00:00.000Z' };
 
 test('the schema that an administrator makes is the one that pg-boss works with', () => {
@@ -72,66 +67,4 @@ test('a tick makes one job, and ticks that come while one waits are covered by i
   await wait(1500);
   assert.deepEqual(ran.sort(), ['city', 'town']);
   assert.equal(await one.add(TICK), false, 'a tick that was run is not run again');
-});
-
-test('two workers on a fast schedule, one of them killed: every tick at most one job, everything captured once, nothing lost', async (t) => {
-  await using platform = await FakePlatform.start();
-  const { home, archive } = await testArchive(t, platform);
-  const settings = join(home, 'muniment.yaml');
-  const text = await readFile(settings, 'utf8');
-  await writeFile(settings, text.replace('id: city', 'id: city\n    schedule: "0 * * * *"'));
-  platform.delay = 20;
-  const start = () => {
-    const child = spawn(process.execPath, [WORKER, home], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_V8_COVERAGE: '' },
-    });
-    let told = '';
-    child.stderr.setEncoding('utf8').on('data', (part: string) => {
-      told += part;
-    });
-    return { child, told: () => told };
-  };
-  const killed = start();
-  const survivor = start();
-  t.after(() => {
-    killed.child.kill('SIGKILL');
-    survivor.child.kill('SIGKILL');
-  });
-  const captured = async () => {
-    const row = await archive.database.db
-      .selectFrom('records')
-      .select((rows) => rows.fn.countAll<number>().as('n'))
-      .executeTakeFirstOrThrow();
-    return Number(row.n);
-  };
-  const until = async (count: number, seconds: number) => {
-    for (const end = Date.now() + seconds * 1000; Date.now() < end; await wait(100))
-      if ((await captured()) === count) return;
-    assert.fail(`captured ${await captured()} of ${count}: ${killed.told()} / ${survivor.told()}`);
-  };
-  for (let n = 0; n < 12; n += 1) {
-    platform.post(`a${n}`, `Notice ${n}`);
-    await wait(150);
-  }
-  await until(12, 60);
-  // In the middle of a run, as likely as not of its own: the schedule leaves no pause.
-  killed.child.kill('SIGKILL');
-  for (let n = 0; n < 12; n += 1) platform.post(`b${n}`, `Later notice ${n}`);
-  await until(24, 90);
-  const ended = once(survivor.child, 'exit');
-  survivor.child.kill('SIGTERM');
-  assert.deepEqual(await ended, [0, null], survivor.told());
-  const jobs = await archive.database.pool.query(
-    `SELECT count(*) AS jobs, count(DISTINCT data ->> 'tick') AS ticks FROM ${JOBS_SCHEMA}.job WHERE name = 'collect'`,
-  );
-  const [row] = jobs.rows as { jobs: number; ticks: number }[];
-  assert.ok(row !== undefined && row.jobs >= 2, `${row?.jobs} jobs`);
-  assert.equal(row.jobs, row.ticks);
-  const versions = await archive.database.pool.query(
-    'SELECT max(version) AS most, count(*) AS all FROM snapshots',
-  );
-  assert.deepEqual(versions.rows, [{ most: 1, all: 24 }]);
-  const verified = await verifyArchiveOf(archive);
-  assert.deepEqual(verified.problems, []);
 });

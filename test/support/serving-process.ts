@@ -1,22 +1,30 @@
-// `muniment serve` with schedules that tick four times a second instead of once a minute: serving-process.ts HOME, until SIGTERM.
+// `muniment serve` with schedules that tick every so many milliseconds instead of once a minute: serving-process.ts HOME MILLISECONDS, until
+// SIGTERM. Each tick that it sees it prints.
 
 import { openArchive } from '../../src/context.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { serve } from '../../src/serving.ts';
 
-const TICK_MS = 250;
+const every = Number(process.argv[3]);
 const stop = new AbortController();
 process.on('SIGTERM', () => stop.abort());
 const environment = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
 await using archive = await openArchive(process.argv[2] as string, environment, systemClock);
-const summary = await serve(archive, stop.signal, (line) => process.stderr.write(`${line}\n`), {
+await serve(archive, stop.signal, (line) => process.stderr.write(`${line}\n`), {
   jitter: 0,
   heartbeat: 10,
   ticker(_source, onTick) {
-    const timer = setInterval(() => {
-      onTick(new Date(Math.floor(Date.now() / TICK_MS) * TICK_MS).toISOString());
-    }, TICK_MS);
-    return { destroy: () => clearInterval(timer) };
+    let timer: NodeJS.Timeout;
+    const next = (): void => {
+      const at = (Math.floor(Date.now() / every) + 1) * every;
+      timer = setTimeout(() => {
+        const tick = new Date(at).toISOString();
+        process.stdout.write(`${tick}\n`);
+        onTick(tick);
+        next();
+      }, at - Date.now());
+    };
+    next();
+    return { destroy: () => clearTimeout(timer) };
   },
 });
-process.stdout.write(JSON.stringify(summary));
