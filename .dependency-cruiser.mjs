@@ -6,6 +6,7 @@ const rooms = {
   store: ['core'],
   sources: ['core'],
   policy: ['core'],
+  alerts: ['core', 'sources'],
   ledger: ['core', 'db'],
   capture: ['core', 'db', 'sources', 'store', 'ledger'],
   disposition: ['core', 'db', 'store', 'ledger', 'policy', 'capture'],

@@ -8,7 +8,13 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { InputError } from './core/errors.ts';
 import { Secret } from './core/secret.ts';
-import type { ArchiveSettings, MetaSettings, SourceSettings, StoreSettings } from './core/settings.ts';
+import type {
+  AlertSettings,
+  ArchiveSettings,
+  MetaSettings,
+  SourceSettings,
+  StoreSettings,
+} from './core/settings.ts';
 import { parseYaml, readYamlFile } from './core/yaml-file.ts';
 
 /** What the environment says, read once at start. */
@@ -37,6 +43,7 @@ export interface Settings {
   readonly databaseUrl: string | null;
   readonly store: StoreSettings;
   readonly sources: readonly SourceSettings[];
+  readonly alerts: AlertSettings;
 }
 
 const ORIGIN = /^[a-z0-9][a-z0-9.-]*(\/[A-Za-z0-9._~-]+)*$/;
@@ -247,6 +254,28 @@ const horizon = period.refine((text) => {
   return days >= 7 && days <= 3653;
 }, 'must be 7 days to 10 years: locks are renewed long before they end');
 
+const mailbox = z.email();
+const alerts = z
+  .strictObject({
+    log: z.boolean().default(true),
+    webhook: z
+      .strictObject({ url: z.string(), secret: z.string().nullable().default(null) })
+      .nullable()
+      .default(null),
+    email: z
+      .strictObject({ smtp: z.string(), from: mailbox, to: z.array(mailbox).min(1) })
+      .nullable()
+      .default(null),
+    digest: z
+      .strictObject({ every: z.enum(['day', 'week']), to: z.array(mailbox).min(1) })
+      .nullable()
+      .default(null),
+  })
+  .refine(({ digest, email }) => digest === null || email !== null, {
+    path: ['digest'],
+    message: 'goes by e-mail: say how with `email` beside it',
+  });
+
 const file = z.strictObject({
   archive: z.strictObject({
     name: z.string().min(1),
@@ -310,6 +339,7 @@ const file = z.strictObject({
         }
       }
     }),
+  alerts: alerts.default({ log: true, webhook: null, email: null, digest: null }),
 });
 
 const storeFile = z.strictObject({
@@ -448,7 +478,39 @@ function resolved(
       token: one.token === null ? null : secret('token', one.token),
     };
   });
-  return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources });
+  const told = alertsOf(value.alerts, `${shownAs}: alerts`, root, environment);
+  return Object.freeze({ home: root, archive: value.archive, databaseUrl, store, sources, alerts: told });
+}
+
+function alertsOf(
+  { log, webhook, email, digest }: z.output<typeof alerts>,
+  where: string,
+  root: string,
+  environment: Environment,
+): AlertSettings {
+  const address = (name: string, text: string, scheme: RegExp): Secret => {
+    if (WHOLE_REFERENCE.test(text)) return secretOf(text, `${where}.${name}`, root, environment);
+    if (!URL.canParse(text) || !scheme.test(text) || holdsPassword(text))
+      throw new InputError(`${where}.${name} is no address, or holds a password`, {
+        hint: `Write one such as ${name === 'email.smtp' ? 'smtp://mail.example.gov:587' : 'https://example.gov/hook'}; where it holds a secret, put it in an environment variable or a file, and refer to that: '\${NAME}' or file:PATH.`,
+      });
+    return new Secret(text, () => text);
+  };
+  return {
+    log,
+    webhook:
+      webhook === null
+        ? null
+        : {
+            url: address('webhook.url', webhook.url, /^https?:/),
+            secret:
+              webhook.secret === null
+                ? null
+                : secretOf(webhook.secret, `${where}.webhook.secret`, root, environment),
+          },
+    email: email === null ? null : { ...email, smtp: address('email.smtp', email.smtp, /^smtps?:/) },
+    digest,
+  };
 }
 
 /** A secret is looked for when it is needed: most commands need none. @throws InputError unless the text is a reference and nothing else */

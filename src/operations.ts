@@ -52,6 +52,8 @@ export async function collect(
   source: SourceSettings,
   options: {
     signal: AbortSignal;
+    /** Whether a schedule asks for it, and no person. */
+    scheduled?: boolean;
     onProgress?: (counts: Readonly<RunCounts>) => void;
     onNote?: (note: string) => void;
   },

@@ -1,6 +1,7 @@
 // `muniment serve`: ticks of schedules become jobs in the archive's database, and jobs become runs. What a run is, is capture's business.
 
 import cron from 'node-cron';
+import { tellRepeatedly } from './alerts.ts';
 import { lastTick } from './capture/ticks.ts';
 import type { Archive } from './context.ts';
 import { instantText } from './core/clock.ts';
@@ -25,18 +26,19 @@ export type Ticker = (
 
 /** How far a tick's run may be put off, so that sources of one schedule do not ask all at once. */
 const JITTER_SECONDS = 20;
+const ALERTS_SECONDS = 60;
 
 /**
  * Turns the ticks of every schedule into jobs, and runs those until the signal comes; a run under way ends its batch and closes with a
  * report. Any number of these may serve one archive: each tick is one job, which one of them runs.
- * @param options.ticker absent: node-cron, in the archive's zone. @param options.jitter seconds. @param options.heartbeat seconds: how long another process may be silent before its run counts as broken off
+ * @param options.ticker absent: node-cron, in the archive's zone. @param options.jitter seconds. @param options.heartbeat seconds: how long another process may be silent before its run counts as broken off. @param options.alertsEvery seconds between two looks at what is amiss
  * @throws StoreClaimError when the store does not do what muniment.yaml claims of it: before it starts, or when a later trial shows it
  */
 export async function serve(
   archive: Archive,
   stop: AbortSignal,
   say: (line: string) => void,
-  options: { ticker?: Ticker; jitter?: number; heartbeat?: number } = {},
+  options: { ticker?: Ticker; jitter?: number; heartbeat?: number; alertsEvery?: number } = {},
 ): Promise<ServeSummary> {
   const { timezone } = archive.settings.archive;
   const cronTicker: Ticker = ({ schedule }, onTick) =>
@@ -53,7 +55,7 @@ export async function serve(
   const runs = { complete: 0, partial: 0, failed: 0 };
   const run = async (source: SourceSettings): Promise<void> => {
     try {
-      const outcome = await collect(archive, source, { signal, onNote: say });
+      const outcome = await collect(archive, source, { signal, scheduled: true, onNote: say });
       await archive.checkpoint();
       runs[outcome.status] += 1;
       say(
@@ -94,9 +96,14 @@ export async function serve(
     if (source !== undefined) await run(source);
   });
   say(`Serving ${scheduled.length} source${scheduled.length === 1 ? '' : 's'}; stop with SIGTERM.`);
-  const renewal = renewDaily(archive, signal, say).catch((error: unknown) => {
-    failures.push(error);
-  });
+  const beside = [
+    renewDaily(archive, signal, say),
+    tellRepeatedly(archive, signal, say, options.alertsEvery ?? ALERTS_SECONDS),
+  ].map((work) =>
+    work.catch((error: unknown) => {
+      failures.push(error);
+    }),
+  );
   const keepAlive = setInterval(() => undefined, 1 << 30);
   try {
     await new Promise<void>((done) => {
@@ -106,7 +113,7 @@ export async function serve(
   } finally {
     clearInterval(keepAlive);
     for (const task of tasks) await task.destroy();
-    await renewal;
+    await Promise.all(beside);
   }
   // Runs under way may fail yet.
   await jobs[Symbol.asyncDispose]();

@@ -1,6 +1,7 @@
 // `muniment status`: what the archive holds, and how each source's last run ended, or that one did not.
 
 import { type UnfinishedRun, unfinishedRuns } from './capture/begun.ts';
+import { askedAs, hostsLeftAlone } from './capture/breaker.ts';
 import { ticksBetween } from './capture/ticks.ts';
 import type { Archive } from './context.ts';
 import { instantText } from './core/clock.ts';
@@ -20,6 +21,8 @@ export interface SourceStatus {
   readonly missedRuns: number;
   /** A run that began and has not ended: it goes on, or it was killed. */
   readonly unfinished: UnfinishedRun | null;
+  /** Until when schedules do not ask its host, which failed again and again; null: they do. */
+  readonly leftAloneUntil: string | null;
 }
 
 export interface ArchiveStatus {
@@ -68,7 +71,9 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
     .select((rows) => rows.fn.countAll<number>().as('n'))
     .executeTakeFirstOrThrow();
   const unfinished = await unfinishedRuns(database.db);
-  const sources = settings.sources.map(({ id, schedule }): SourceStatus => {
+  const until = await hostsLeftAlone(database.db, archive.clock.now());
+  const sources = settings.sources.map((source): SourceStatus => {
+    const { id, schedule } = source;
     const run = ended.find((row) => row.name === id);
     const entry = run === undefined ? null : (JSON.parse(run.entry.toString('utf8')) as { at: string });
     const at = entry?.at ?? null;
@@ -80,6 +85,7 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
       rejected: run === undefined ? null : Number(run.rejected),
       missedRuns: drill !== null || at === null || schedule === null ? 0 : missedSince(archive, schedule, at),
       unfinished: unfinished.get(id) ?? null,
+      leftAloneUntil: until(askedAs(source)),
     };
   });
   return {

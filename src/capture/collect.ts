@@ -16,6 +16,7 @@ import { openImportCollector } from '../sources/import/collector.ts';
 import { exportKind } from '../sources/import/kinds.ts';
 import { type ManualStatement, openManualCollector } from '../sources/manual.ts';
 import { openCollector } from '../sources/open.ts';
+import { askedAs, leftAlone, mayAsk, noteAnswered } from './breaker.ts';
 import type { SourceName } from './documents.ts';
 import { meterOf } from './meter.ts';
 import type { RunOutcome } from './outcome.ts';
@@ -69,19 +70,28 @@ async function requireUnregistered(db: Database, name: string): Promise<void> {
   });
 }
 
-/** Runs one configured source to its end. */
+/**
+ * Runs one configured source to its end.
+ * @param options.scheduled whether a schedule asks: then a host that is left alone is not asked; a person may
+ */
 export async function collectSource(
   context: CaptureContext,
   settings: SourceSettings,
-  options: { signal: AbortSignal; onProgress?: (counts: Readonly<RunCounts>) => void },
+  options: { signal: AbortSignal; scheduled?: boolean; onProgress?: (counts: Readonly<RunCounts>) => void },
 ): Promise<RunOutcome> {
   const source = await registerSource(context, settings);
   await using collector = openCollector(settings, {
     clock: context.clock,
     meter: meterOf(context.database.db),
   });
-  // Awaited here: the collector is closed when this function returns.
-  return await captureSource(context, source, collector, options);
+  const { db } = context.database;
+  const asked = askedAs(settings);
+  const until =
+    asked === null || options.scheduled !== true ? null : await mayAsk(db, asked, context.clock.now());
+  const used = asked === null || until === null ? collector : leftAlone(collector, asked, until);
+  const outcome = await captureSource(context, source, used, options);
+  if (asked !== null) await noteAnswered(db, asked, outcome, context.clock.now());
+  return outcome;
 }
 
 /** What came of an import. */

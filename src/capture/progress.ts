@@ -63,6 +63,8 @@ export interface RunProgress {
   original: (StoredPayload & { readonly name: string }) | null;
   requests: number;
   bytes: number;
+  /** Seconds by which this machine's clock is ahead of the platform's, as its answers are dated; null while none was. */
+  clockOffset: number | null;
 }
 
 const STANDING_GAP: ProblemCode = 'standing-gap';
@@ -99,6 +101,12 @@ export function noteRejected(run: RunProgress): void {
 export function noteExchange(run: RunProgress, exchange: Exchange): void {
   run.requests += 1;
   run.bytes += exchange.bodyLength;
+  const offset = Math.round(
+    (Date.parse(exchange.receivedAt) - Date.parse(exchange.headers.date ?? '')) / 1000,
+  );
+  // Slow answers and those out of a cache are older than they seem: the smallest says most.
+  if (!Number.isNaN(offset) && Math.abs(offset) <= Math.abs(run.clockOffset ?? Number.POSITIVE_INFINITY))
+    run.clockOffset = offset;
 }
 
 /** @returns the facts of a payload that this code has just stored. @throws when it has not */

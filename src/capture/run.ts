@@ -20,6 +20,7 @@ import { diskTrouble } from '../store/disk.ts';
 import { noteBegun, noteEnded, TAKE_RUN_LOCK } from './begun.ts';
 import { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
+import { healthAfter, noteHealth } from './health.ts';
 import { lookUpUnseen } from './missing.ts';
 import { busy, NOTHING, outcomeOf, type RunOutcome } from './outcome.ts';
 import { Pages } from './page.ts';
@@ -106,6 +107,7 @@ async function runLocked(
     original: null,
     requests: 0,
     bytes: 0,
+    clockOffset: null,
   };
   await mkdir(run.spool, { recursive: true });
   try {
@@ -258,6 +260,7 @@ async function finish(
     facts.set(run.original.commitment, run.original);
     kept.push({ commitment: run.original.commitment, role: 'original' });
   }
+  const health = await healthAfter(context.database.db, run, head);
   await context.ledger.write(context.actor, async (batch) => {
     batch.add(
       {
@@ -270,7 +273,10 @@ async function finish(
       { kept, facts: (commitment) => known(facts, commitment) },
     );
     await recordVersions(batch.tx, context.store.identity, facts.values());
-    batch.afterwards(() => noteEnded(batch.tx, run.id));
+    batch.afterwards(async () => {
+      await noteEnded(batch.tx, run.id);
+      await noteHealth(batch.tx, run, health);
+    });
     if (state !== undefined) {
       const row = { state: canonicalText(wellFormed(state)), run_id: run.id };
       await batch.tx

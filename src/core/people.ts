@@ -23,6 +23,7 @@ const PERMITTED: Readonly<Record<string, readonly Role[]>> = {
   publish: ['auditor', 'officer', 'admin'],
   'holds read': ['officer'],
   'store renew': ['admin', 'officer'],
+  'alerts send': ['admin', 'officer'],
   backup: ['admin'],
   'backups read': ['admin', 'officer', 'auditor'],
   'store sweep': ['admin'],
@@ -39,6 +40,7 @@ export type Action =
   | 'publish'
   | 'holds read'
   | 'store renew'
+  | 'alerts send'
   | 'backup'
   | 'backups read'
   | 'store sweep'

@@ -126,3 +126,23 @@ export const MANUAL_SOURCE: ManualSettings = {
   schedule: null,
   confirmDates: null,
 };
+
+/** Where an archive's alerts go. */
+export interface AlertSettings {
+  /** Whether `serve` logs them. */
+  readonly log: boolean;
+  readonly webhook: {
+    /** The address, which may be a secret itself. */
+    readonly url: Secret;
+    /** Signs what is sent; null: nothing does. */
+    readonly secret: Secret | null;
+  } | null;
+  readonly email: {
+    /** smtp://USER:PASSWORD@HOST:PORT, or smtps://. */
+    readonly smtp: Secret;
+    readonly from: string;
+    readonly to: readonly string[];
+  } | null;
+  /** What is told by email at the beginning of each day, or each Monday, whether anything is amiss or not. */
+  readonly digest: { readonly every: 'day' | 'week'; readonly to: readonly string[] } | null;
+}

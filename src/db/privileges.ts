@@ -41,6 +41,9 @@ const RUNTIME_NEEDS: Needs = {
   payload_locks: ['UPDATE', 'DELETE'],
   runs_begun: ['UPDATE', 'DELETE'],
   units_spent: ['UPDATE'],
+  run_health: ['UPDATE'],
+  alerts_told: ['UPDATE', 'DELETE'],
+  hosts_left_alone: ['UPDATE', 'DELETE'],
 };
 const ERASER_NEEDS: Needs = {
   snapshots: ['UPDATE'],

@@ -14,6 +14,14 @@ export interface Accounts {
   token_hash: Buffer | null;
 }
 
+export interface AlertsTold {
+  finding: string;
+  channel: string;
+  since: string;
+  told_at: string;
+  times: number;
+}
+
 export interface AuditPayloads {
   commitment: string | null;
   seq: number | null;
@@ -70,6 +78,13 @@ export interface EntryBodies {
   kind: string;
   salt: Buffer;
   body: Buffer;
+}
+
+export interface HostsLeftAlone {
+  host: string;
+  credential: string;
+  failures: number;
+  until: string | null;
 }
 
 export interface LedgerEntries {
@@ -157,6 +172,17 @@ export interface Records {
   kind: string;
 }
 
+export interface RunHealth {
+  source_id: string;
+  run_id: string;
+  codes: string[];
+  figures: string;
+  usual: string;
+  newest: string[];
+  clock_offset: number | null;
+  renamed_at: string | null;
+}
+
 export interface RunsBegun {
   source_id: string;
   run_id: string;
@@ -220,6 +246,7 @@ export interface UnitsSpent {
 
 export interface DB {
   accounts: Accounts;
+  alerts_told: AlertsTold;
   audit_payloads: AuditPayloads;
   audit_records: AuditRecords;
   audit_snapshots: AuditSnapshots;
@@ -227,6 +254,7 @@ export interface DB {
   capture_runs: CaptureRuns;
   checkpoints: Checkpoints;
   entry_bodies: EntryBodies;
+  hosts_left_alone: HostsLeftAlone;
   ledger_entries: LedgerEntries;
   ledger_head: LedgerHead;
   ledger_subtrees: LedgerSubtrees;
@@ -238,6 +266,7 @@ export interface DB {
   record_sources: RecordSources;
   record_states: RecordStates;
   records: Records;
+  run_health: RunHealth;
   runs_begun: RunsBegun;
   sightings: Sightings;
   snapshots: Snapshots;

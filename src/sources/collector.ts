@@ -105,6 +105,10 @@ export type ProblemCode =
   | 'refused-address'
   | 'account-not-found'
   | 'access-lost'
+  /** The name in the settings leads to somebody else than before. */
+  | 'account-replaced'
+  /** It failed so often that its host is left alone for a while: nothing was asked. */
+  | 'left-alone'
   | 'incomplete-thread'
   | 'repeated-cursor'
   | 'interrupted'

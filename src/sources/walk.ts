@@ -42,7 +42,7 @@ export function reassigned(
 ): CollectError {
   const { what, before, now, isSetting } = of;
   return new CollectError(
-    'access-lost',
+    'account-replaced',
     `${account} now names another ${what} (${now}) than before (${before})`,
     account,
     {

@@ -418,7 +418,7 @@ test('a handle that names another account than before is not followed', async (t
   const server = await playing(t, { pages: [] });
   await assert.rejects(
     run(collectorAt(t, server.origin, 'city.test'), { account: 'did:plc:before' }),
-    rejectsWith('access-lost'),
+    rejectsWith('account-replaced'),
   );
 });
 

@@ -356,6 +356,6 @@ test('a handle that names another channel than before stops the run: nothing of 
   now.is = now.is.add({ hours: 30 });
   await assert.rejects(runOf(collector, state), (error: CollectError) => {
     assert.match(error.message, /now names another channel/);
-    return error.problem.code === 'access-lost';
+    return error.problem.code === 'account-replaced';
   });
 });

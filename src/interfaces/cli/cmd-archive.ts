@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { archiveFindings } from '../../alerts.ts';
 import { readSettings, resolveSecret } from '../../config.ts';
 import { homePaths } from '../../context.ts';
 import { EXIT, InputError } from '../../core/errors.ts';
@@ -164,21 +165,22 @@ Next: add sources to ${homePaths(made.home).settings}, try them with \`muniment 
       // What a drill knows of locks is as old as its backup, and renewing them is not its work.
       const locks = archive.drill === null ? await archiveLocks(archive) : null;
       const { origin, drill, records, entries, unsigned, store, lock, left, sources, lostHolds } = status;
+      const findings = await archiveFindings(archive, status, locks);
       const alerts = [
         lostHolds === null ? null : `HOLDS MAY BE LOST. ${lostHolds.sentence}`,
         left === null ? null : departureAlert(left),
         locks === null ? null : locksAlert(locks),
       ].filter((alert) => alert !== null);
-      shell
-        .output()
-        .result({ ...status, locks }, () =>
-          [
-            ...(drill === null ? [] : [drillLine(drill)]),
-            `${origin}: ${records} records, ${entries} entries, ${unsigned} unsigned; payloads in ${store} (lock: ${lock})`,
-            ...(sources.length === 0 ? ['No source is configured.'] : sources.map(sourceLine)),
-            ...alerts,
-          ].join('\n'),
-        );
+      shell.output().result({ ...status, locks, findings }, () =>
+        [
+          ...(drill === null ? [] : [drillLine(drill)]),
+          `${origin}: ${records} records, ${entries} entries, ${unsigned} unsigned; payloads in ${store} (lock: ${lock})`,
+          ...(sources.length === 0 ? ['No source is configured.'] : sources.map(sourceLine)),
+          ...alerts,
+          // The others stand above.
+          ...findings.flatMap(({ source, sentence }) => (source === null ? [] : [`  ! ${sentence}`])),
+        ].join('\n'),
+      );
       if (alerts.length > 0 || sources.some(hasGap)) shell.end(EXIT.incomplete);
     });
 }

@@ -5,6 +5,7 @@ import { type Environment, readEnvironment } from '../../config.ts';
 import { SOFTWARE } from '../../context.ts';
 import { systemClock } from '../../core/clock.ts';
 import { EXIT, type ExitCode, IncompleteError } from '../../core/errors.ts';
+import { addAlertCommands } from './cmd-alerts.ts';
 import { addArchiveCommands } from './cmd-archive.ts';
 import { addBackupCommands } from './cmd-backup.ts';
 import { addCaptureCommands } from './cmd-capture.ts';
@@ -72,6 +73,7 @@ export async function runCommandLine(
   addReadCommands(program, shell);
   addStoreCommands(program, shell);
   addDoctorCommand(program, shell);
+  addAlertCommands(program, shell);
   addBackupCommands(program, shell);
   try {
     await program.parseAsync(args as string[], { from: 'user' });

@@ -112,6 +112,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
           rejected: z.null(),
           missedRuns: z.literal(0),
           unfinished: z.null(),
+          leftAloneUntil: z.null(),
         }),
       ]),
       lostHolds: z.null(),
@@ -119,8 +120,15 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
       drill: z.null(),
       // A directory store has none.
       locks: z.null(),
+      findings: z.tuple([]),
     }),
   ],
+  [
+    'alerts test',
+    0,
+    z.strictObject({ channels: z.tuple([z.strictObject({ channel: z.literal('log'), error: z.null() })]) }),
+  ],
+  ['alerts send', 0, z.strictObject({ told: z.tuple([]), failed: z.tuple([]), digest: z.literal(false) })],
   ['collect', 0, z.strictObject({ runs: z.tuple([run]) })],
   [
     'gaps',
