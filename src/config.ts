@@ -7,6 +7,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { InputError } from './core/errors.ts';
+import { autoFault, isAuto } from './core/pace.ts';
 import { Secret } from './core/secret.ts';
 import type {
   AlertSettings,
@@ -125,7 +126,7 @@ const common = {
   schedule: z
     .string()
     .superRefine((text, check) => {
-      const fault = cronFault(text);
+      const fault = isAuto(text) ? autoFault(text) : cronFault(text);
       if (fault !== null) check.addIssue({ code: 'custom', message: fault });
     })
     .nullable()

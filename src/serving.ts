@@ -2,10 +2,11 @@
 
 import cron from 'node-cron';
 import { tellRepeatedly } from './alerts.ts';
-import { lastTick } from './capture/ticks.ts';
+import { isTick, lastTick } from './capture/ticks.ts';
 import type { Archive } from './context.ts';
 import { instantText } from './core/clock.ts';
 import { InputError, MunimentError, ServiceError } from './core/errors.ts';
+import { fastest, isAuto } from './core/pace.ts';
 import type { SourceSettings } from './core/settings.ts';
 import { renewDaily } from './locks.ts';
 import { collect, requireStore } from './operations.ts';
@@ -18,9 +19,11 @@ export interface ServeSummary {
   readonly runs: { readonly complete: number; readonly partial: number; readonly failed: number };
 }
 
-/** Tells of a schedule's ticks. @returns what ends that */
+type Scheduled = SourceSettings & { readonly schedule: string };
+
+/** Tells of a schedule's ticks, of one that follows the account's pace those of its fastest. @returns what ends that */
 export type Ticker = (
-  source: SourceSettings & { readonly schedule: string },
+  source: Scheduled,
   onTick: (tick: string) => void,
 ) => { destroy(): void | Promise<void> };
 
@@ -42,7 +45,7 @@ export async function serve(
 ): Promise<ServeSummary> {
   const { timezone } = archive.settings.archive;
   const cronTicker: Ticker = ({ schedule }, onTick) =>
-    cron.schedule(schedule, ({ date }) => onTick(minuteOf(date)), { timezone });
+    cron.schedule(fastest(schedule), ({ date }) => onTick(minuteOf(date)), { timezone });
   const { ticker = cronTicker, jitter = JITTER_SECONDS } = options;
   const scheduled = archive.settings.sources.filter(isScheduled);
   if (scheduled.length === 0)
@@ -84,7 +87,17 @@ export async function serve(
       say(`${source.id}: the run of ${tick} could not be put in line: ${(error as Error).message}`);
     });
   };
-  const tasks = scheduled.map((source) => ticker(source, (tick) => add(source, tick)));
+  const tasks = scheduled.map((source) =>
+    ticker(source, (tick) => {
+      isAsked(archive, source, tick).then(
+        (asked) => {
+          if (asked) add(source, tick);
+        },
+        (error: unknown) =>
+          say(`${source.id}: the run of ${tick} was not begun: ${(error as Error).message}`),
+      );
+    }),
+  );
   // One after the other, and the first at once: whoever starts `serve` again waits for nothing.
   for (const [seconds, { source, tick }] of (await missedTicks(archive, scheduled)).entries())
     add(source, tick, Math.min(seconds, jitter));
@@ -121,7 +134,7 @@ export async function serve(
   return { sources: scheduled.length, runs };
 }
 
-function isScheduled(source: SourceSettings): source is SourceSettings & { readonly schedule: string } {
+function isScheduled(source: SourceSettings): source is Scheduled {
   return source.schedule !== null;
 }
 
@@ -130,18 +143,27 @@ function minuteOf(date: Date): string {
   return new Date(Math.floor(date.getTime() / 60_000) * 60_000).toISOString();
 }
 
+/** Whether a schedule that follows the account's pace asks for a run at this tick of its fastest; any other does at each of its own. */
+async function isAsked(archive: Archive, source: Scheduled, tick: string): Promise<boolean> {
+  if (!isAuto(source.schedule)) return true;
+  const { sources } = await archiveStatus(archive);
+  const pace = sources.find((one) => one.source === source.id)?.pace ?? null;
+  return pace !== null && isTick({ schedule: pace, timezone: archive.settings.archive.timezone }, tick);
+}
+
 /** What schedules asked for while nobody served: one run for each source makes up for all of it. */
-async function missedTicks<T extends SourceSettings & { readonly schedule: string }>(
+async function missedTicks(
   archive: Archive,
-  scheduled: readonly T[],
-): Promise<{ source: T; tick: string }[]> {
+  scheduled: readonly Scheduled[],
+): Promise<{ source: Scheduled; tick: string }[]> {
   const { settings, clock } = archive;
   const { timezone } = settings.archive;
   const { sources } = await archiveStatus(archive);
   const now = instantText(clock.now());
   return scheduled.flatMap((source) => {
-    const last = sources.find((one) => one.source === source.id)?.lastRun ?? null;
-    const tick = last === null ? null : lastTick({ schedule: source.schedule, timezone }, last, now);
+    const { lastRun = null, pace = null } = sources.find((one) => one.source === source.id) ?? {};
+    const tick =
+      lastRun === null || pace === null ? null : lastTick({ schedule: pace, timezone }, lastRun, now);
     return tick === null ? [] : [{ source, tick }];
   });
 }

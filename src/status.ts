@@ -2,9 +2,11 @@
 
 import { type UnfinishedRun, unfinishedRuns } from './capture/begun.ts';
 import { askedAs, hostsLeftAlone } from './capture/breaker.ts';
+import { healthOfSources } from './capture/health.ts';
 import { ticksBetween } from './capture/ticks.ts';
 import type { Archive } from './context.ts';
 import { instantText } from './core/clock.ts';
+import { scheduleNow } from './core/pace.ts';
 import type { Drill } from './drill.ts';
 import { lostHolds } from './governance.ts';
 import { type Departure, departureFrom } from './ledger/store-in-force.ts';
@@ -12,6 +14,8 @@ import { type Departure, departureFrom } from './ledger/store-in-force.ts';
 export interface SourceStatus {
   readonly source: string;
   readonly schedule: string | null;
+  /** The cron expression that the schedule comes to at present; null where there is none. */
+  readonly pace: string | null;
   /** When the last run that ended did so; null where none did. */
   readonly lastRun: string | null;
   readonly status: 'complete' | 'partial' | 'failed' | null;
@@ -71,19 +75,22 @@ export async function archiveStatus(archive: Archive): Promise<ArchiveStatus> {
     .select((rows) => rows.fn.countAll<number>().as('n'))
     .executeTakeFirstOrThrow();
   const unfinished = await unfinishedRuns(database.db);
+  const health = await healthOfSources(database.db);
   const until = await hostsLeftAlone(database.db, archive.clock.now());
   const sources = settings.sources.map((source): SourceStatus => {
     const { id, schedule } = source;
     const run = ended.find((row) => row.name === id);
     const entry = run === undefined ? null : (JSON.parse(run.entry.toString('utf8')) as { at: string });
     const at = entry?.at ?? null;
+    const pace = schedule === null ? null : scheduleNow(schedule, health.get(id)?.newest ?? [], at);
     return {
       source: id,
       schedule,
+      pace,
       lastRun: at,
       status: (run?.status as SourceStatus['status']) ?? null,
       rejected: run === undefined ? null : Number(run.rejected),
-      missedRuns: drill !== null || at === null || schedule === null ? 0 : missedSince(archive, schedule, at),
+      missedRuns: drill !== null || at === null || pace === null ? 0 : missedSince(archive, pace, at),
       unfinished: unfinished.get(id) ?? null,
       leftAloneUntil: until(askedAs(source)),
     };

@@ -2,6 +2,7 @@
 
 import { sql } from 'kysely';
 import { MunimentError } from '../core/errors.ts';
+import { slowest } from '../core/pace.ts';
 import type { Database } from '../db/database.ts';
 import { BODY_KIND } from '../ledger/body-kind.ts';
 import { decodeEntry } from '../ledger/entry.ts';
@@ -108,7 +109,8 @@ export async function gapsOfSource(
                 : since,
               to: endOfTime < options.now ? endOfTime : options.now,
             },
-            (after, before) => ticksBetween({ schedule, timezone }, after, before),
+            // Of a schedule that follows the account's pace, what it was then is not known: this much it promises.
+            (after, before) => ticksBetween({ schedule: slowest(schedule), timezone }, after, before),
           ),
   };
 }

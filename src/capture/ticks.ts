@@ -23,6 +23,14 @@ export function lastTick(
   return found;
 }
 
+/** @returns whether a schedule asks for a run at a moment (RFC 3339) */
+export function isTick({ schedule, timezone }: { schedule: string; timezone: string }, at: string): boolean {
+  const task = cron.createTask(schedule, () => undefined, { timezone });
+  const matches = task.match(new Date(at));
+  task.destroy();
+  return matches;
+}
+
 /** @returns how many runs a schedule asks for after one moment and before another (RFC 3339) */
 export function ticksBetween(
   { schedule, timezone }: { schedule: string; timezone: string },

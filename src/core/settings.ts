@@ -44,7 +44,7 @@ export type StoreSettings =
 
 interface CommonSourceSettings {
   readonly id: string;
-  /** Cron expression in the archive's zone, or null: only by hand. */
+  /** Cron expression in the archive's zone; `auto`, with bounds or without (pace.ts); or null: only by hand. */
   readonly schedule: string | null;
   /** A person vouches by name that the claimed dates of this source may anchor retention clocks. */
   readonly confirmDates: { readonly by: string; readonly on: string } | null;

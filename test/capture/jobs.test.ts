@@ -1,17 +1,21 @@
 // Schedules as jobs: a tick is one run however many see it. Whole workers on one database, and killed ones, are in serve.test.ts.
 
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { getConstructionPlans } from 'pg-boss';
 import { CollectJobs, jobId } from '../../src/capture/jobs.ts';
 import { lastTick } from '../../src/capture/ticks.ts';
 import { MIGRATIONS } from '../../src/context.ts';
+import { systemClock } from '../../src/core/clock.ts';
 import { addressOf, openDatabase } from '../../src/db/database.ts';
 import { JOBS_SCHEMA, JOBS_VERSION } from '../../src/db/jobs-schema.ts';
 import { migrate } from '../../src/db/migrate.ts';
+import { serve } from '../../src/serving.ts';
 import { FakePlatform } from '../support/appview.ts';
-import { testArchive } from '../support/archive.ts';
+import { reopened, testArchive } from '../support/archive.ts';
 import { freshDatabase } from '../support/postgres.ts';
 
 const TICK = { source: 'city', tick: '2026-11-01T10:00:00.000Z' };
@@ -67,4 +71,47 @@ test('a tick makes one job, and ticks that come while one waits are covered by i
   await wait(1500);
   assert.deepEqual(ran.sort(), ['city', 'town']);
   assert.equal(await one.add(TICK), false, 'a tick that was run is not run again');
+});
+
+test('of a schedule that follows the account’s pace, only the ticks that its pace asks for become runs', async (t) => {
+  await using platform = await FakePlatform.start();
+  for (let n = 0; n < 3; n += 1)
+    platform.post(String(n), `Long ago ${n}`, { createdAt: `2026-0${n + 1}-01T12:00:00.000Z` });
+  const { home } = await testArchive(t, platform);
+  const settings = join(home, 'muniment.yaml');
+  const text = await readFile(settings, 'utf8');
+  await writeFile(settings, text.replace('id: city', 'id: city\n    schedule: auto 5m-1d'));
+  await using archive = await reopened(home, systemClock);
+  const stop = new AbortController();
+  let tick: (at: string) => void = () => assert.fail('no ticker');
+  const told: string[] = [];
+  const serving = serve(archive, stop.signal, (line) => told.push(line), {
+    jitter: 0,
+    ticker(_source, onTick) {
+      tick = onTick;
+      return { destroy: () => undefined };
+    },
+  });
+  t.after(() => stop.abort());
+  const runs = () => told.filter((line) => /^city: \w+, \d+ captured/.test(line)).length;
+  const ran = async (count: number) => {
+    for (const until = Date.now() + 30_000; runs() < count; ) {
+      assert.ok(Date.now() < until, told.join('\n'));
+      assert.ok(!told.some((line) => line.includes('was not begun')), told.join('\n'));
+      await wait(50);
+    }
+  };
+  while (!told.some((line) => line.startsWith('Serving'))) await wait(20);
+  tick('2026-11-02T10:05:00.000Z');
+  await ran(1);
+  // It writes once a month: once a day is often enough, at midnight in the archive's zone.
+  tick('2026-11-02T10:10:00.000Z');
+  tick('2026-11-03T05:00:00.000Z');
+  await ran(2);
+  stop.abort();
+  assert.equal((await serving).runs.complete, 2);
+  const { rows } = await archive.database.pool.query(
+    `SELECT data ->> 'tick' AS tick FROM ${JOBS_SCHEMA}.job WHERE name = 'collect' ORDER BY 1`,
+  );
+  assert.deepEqual(rows, [{ tick: '2026-11-02T10:05:00.000Z' }, { tick: '2026-11-03T05:00:00.000Z' }]);
 });

@@ -107,6 +107,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
         z.strictObject({
           source: z.literal('city'),
           schedule: z.null(),
+          pace: z.null(),
           lastRun: z.null(),
           status: z.null(),
           rejected: z.null(),
