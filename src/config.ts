@@ -217,6 +217,32 @@ const source = z.discriminatedUnion('platform', [
   z
     .strictObject({
       ...common,
+      platform: z.literal('reddit'),
+      account: z
+        .string()
+        .regex(
+          /^(u\/[A-Za-z0-9_-]{1,32}|r\/[A-Za-z0-9_]{1,32})$/,
+          'must be u/NAME for an account, or r/NAME for a community',
+        ),
+      service: origin.default('https://oauth.reddit.com'),
+      login: origin.default('https://www.reddit.com'),
+      token: z.string().optional(),
+      clientId: z.string().optional(),
+      clientSecret: z.string().optional(),
+    })
+    .refine(({ service, login }) => ![service, login].some(isReadableOnTheWay), {
+      path: ['service'],
+      message: READABLE,
+    })
+    .refine(
+      ({ token, clientId, clientSecret }) =>
+        (token === undefined) === (clientId !== undefined) &&
+        (clientId === undefined) === (clientSecret === undefined),
+      { path: ['token'], message: 'must stand there, or clientId and clientSecret of an application' },
+    ),
+  z
+    .strictObject({
+      ...common,
       platform: z.literal('youtube'),
       account: z
         .string()
@@ -472,6 +498,12 @@ function resolved(
     const secret = (name: string, text: string): Secret =>
       secretOf(text, `${shownAs}: sources[${index}].${name}`, root, environment);
     if (one.platform === 'youtube') return { ...one, key: secret('key', one.key) };
+    if (one.platform === 'reddit') {
+      const { token, clientId = '', clientSecret = '', ...rest } = one;
+      if (token !== undefined) return { ...rest, access: { token: secret('token', token) } };
+      const id = secret('clientId', clientId);
+      return { ...rest, access: { clientId: id, clientSecret: secret('clientSecret', clientSecret) } };
+    }
     if (one.platform !== 'mastodon') return { ...one, token: secret('token', one.token) };
     return {
       ...one,

@@ -108,11 +108,24 @@ export interface YoutubeSettings extends CommonSourceSettings {
   readonly unitsPerDay: number;
 }
 
+export interface RedditSettings extends CommonSourceSettings {
+  readonly platform: 'reddit';
+  /** u/NAME for an account, r/NAME for a community. */
+  readonly account: string;
+  /** The origin of the API. */
+  readonly service: string;
+  /** The origin that gives an application its token. */
+  readonly login: string;
+  /** A token that somebody else renews, or what an application gets its own by. */
+  readonly access: { readonly token: Secret } | { readonly clientId: Secret; readonly clientSecret: Secret };
+}
+
 export type SourceSettings =
   | BlueskySettings
   | FeedSettings
   | MastodonSettings
   | MetaSettings
+  | RedditSettings
   | YoutubeSettings
   | ImportSettings;
 

@@ -90,6 +90,11 @@ export interface AskOptions {
   readonly beforeAttempt?: () => Promise<void>;
 }
 
+interface Sent extends AskOptions {
+  /** The body of a POST; without it, it is a GET. */
+  readonly form?: string;
+}
+
 const USER_AGENT = 'Muniment/1 (public records archive)';
 const LONGEST_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -147,6 +152,24 @@ export class Http implements AsyncDisposable {
    * @throws CollectError when there is no readable answer, or 429/5xx to the end; the signal's reason when aborted
    */
   async get(address: string, options: AskOptions): Promise<Answer> {
+    return this.#ask(address, options);
+  }
+
+  /**
+   * Sends a form, as asking for a token takes; a redirect is not followed. Its answer is no evidence, for it may hold a secret.
+   * @throws CollectError as {@link get}
+   */
+  async post(
+    address: string,
+    form: Readonly<Record<string, string>>,
+    options: AskOptions,
+  ): Promise<Pick<Answer, 'status' | 'headers' | 'body'>> {
+    const type = { 'content-type': 'application/x-www-form-urlencoded' };
+    const headers = { ...options.headers, ...type };
+    return this.#ask(address, { ...options, headers, form: new URLSearchParams(form).toString() });
+  }
+
+  async #ask(address: string, options: Sent): Promise<Answer> {
     const limit = this.#limits.bodyBytes;
     return this.#attempt(address, options, this.#limits.totalMilliseconds, limit, async (opened) => {
       const parts: Buffer[] = [];
@@ -215,7 +238,7 @@ export class Http implements AsyncDisposable {
   /** Tries until an answer is read, the attempts are used up, or no later attempt can help. */
   async #attempt<T>(
     address: string,
-    options: AskOptions,
+    options: Sent,
     totalMilliseconds: number,
     bodyBytes: number,
     read: (opened: Opened) => Promise<T>,
@@ -247,7 +270,7 @@ export class Http implements AsyncDisposable {
 
   async #once<T>(
     address: string,
-    options: AskOptions,
+    options: Sent,
     totalMilliseconds: number,
     bodyBytes: number,
     read: (opened: Opened) => Promise<T>,
@@ -305,7 +328,7 @@ export class Http implements AsyncDisposable {
   }
 
   /** Follows redirects by hand, so that each hop goes through the same checks, and secrets stay with their origin. */
-  async #open(address: string, options: AskOptions, signal: AbortSignal, bodyBytes: number): Promise<Opened> {
+  async #open(address: string, options: Sent, signal: AbortSignal, bodyBytes: number): Promise<Opened> {
     let url = askable(address);
     const start = originOf(url);
     for (let hop = 0; ; hop += 1) {
@@ -314,7 +337,7 @@ export class Http implements AsyncDisposable {
       const response = await this.#agent.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
-        method: 'GET',
+        ...(options.form === undefined ? { method: 'GET' } : { method: 'POST', body: options.form }),
         signal,
         headers: {
           'user-agent': USER_AGENT,
@@ -328,7 +351,7 @@ export class Http implements AsyncDisposable {
       // A body that is given up on rejects; whoever still reads it gets the error, nobody else needs it.
       response.body.on('error', () => undefined);
       const location = headers.location;
-      if (REDIRECTS.has(response.statusCode) && location !== undefined) {
+      if (REDIRECTS.has(response.statusCode) && location !== undefined && options.form === undefined) {
         response.body.destroy();
         const shown = withoutSecrets(url.href);
         if (hop >= LONGEST_REDIRECTS)

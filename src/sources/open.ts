@@ -12,6 +12,7 @@ import { FACEBOOK } from './meta/facebook.ts';
 import { INSTAGRAM } from './meta/instagram.ts';
 import { THREADS } from './meta/threads.ts';
 import { openMetaCollector } from './meta.ts';
+import { openRedditCollector } from './reddit.ts';
 import { openYoutubeCollector } from './youtube.ts';
 
 export interface CollectorDependencies extends HttpDependencies {
@@ -40,6 +41,8 @@ export function openCollector(settings: SourceSettings, dependencies: CollectorD
       return openMetaCollector(INSTAGRAM, settings, dependencies);
     case 'threads':
       return openMetaCollector(THREADS, settings, dependencies);
+    case 'reddit':
+      return openRedditCollector(settings, dependencies);
     case 'youtube':
       return openYoutubeCollector(settings, dependencies);
   }

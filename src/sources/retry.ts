@@ -80,7 +80,8 @@ export function waitAskedFor(status: number, headers: Headers, here: number): nu
   const remaining = first(headers, REMAINING);
   const reset = first(headers, RESET);
   if (reset === undefined) return waitForUsage(headers);
-  if (status !== 429 && remaining?.trim() !== '0') return null;
+  // Reddit counts what remains with a fraction.
+  if (status !== 429 && !/^0+(\.0+)?$/.test(remaining?.trim() ?? '')) return null;
   return millisecondsUntil(reset, now);
 }
 

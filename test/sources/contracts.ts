@@ -7,6 +7,7 @@ import { facebook } from './contracts/facebook.ts';
 import { feed } from './contracts/feed.ts';
 import { instagram } from './contracts/instagram.ts';
 import { mastodon } from './contracts/mastodon.ts';
+import { reddit } from './contracts/reddit.ts';
 import { threads } from './contracts/threads.ts';
 import { youtube } from './contracts/youtube.ts';
 
@@ -16,6 +17,7 @@ export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'imp
   feed,
   instagram,
   mastodon,
+  reddit,
   threads,
   youtube,
 };

@@ -3,8 +3,8 @@
 import { z } from 'zod';
 import type { Json } from '../../core/canonical.ts';
 import type { Identity } from '../../core/vocabulary.ts';
-import { sliceOf } from '../answer.ts';
-import type { Exchange, Item, MediaReference, Rejected, Sighting } from '../collector.ts';
+import type { Exchange, MediaReference, Rejected, Sighting } from '../collector.ts';
+import { mediumOf, sightingAs } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 
 /** An id, as it may stand in the path of a request: what else a hostile answer calls one leads nowhere. */
@@ -108,13 +108,7 @@ export function identityOf(platform: string, id: string): Identity {
   return { platform, namespace: 'graph-id', platformId: id };
 }
 
-/**
- * A tag for what the account or the platform has hidden from the public and still shows to the account. With blanks in it, it is nobody's
- * hashtag.
- */
-export const HIDDEN_TAG = 'hidden on the platform';
-
-/** @returns the parts of a sighting that are the same for every item; null when the bytes nest too deeply to be kept */
+/** @returns a sighting under the platform's id; null when the bytes nest too deeply to be kept */
 export function sightingOf(
   platform: string,
   id: string,
@@ -122,49 +116,7 @@ export function sightingOf(
   exchange: Exchange,
   rest: Pick<Sighting, 'item' | 'comparison' | 'observations' | 'media'>,
 ): Sighting | null {
-  const slice = sliceOf(part);
-  if (slice === null) return null;
-  const sliceType = 'application/json';
-  return {
-    identity: identityOf(platform, id),
-    slice,
-    sliceOffset: part.offset,
-    sliceType,
-    exchange,
-    ...rest,
-  };
-}
-
-/** @returns an item of which only what is given is known */
-export function itemWith(known: Pick<Item, 'kind' | 'url' | 'author' | 'text'> & Partial<Item>): Item {
-  return {
-    createdAt: null,
-    createdAtFrom: 'unknown',
-    title: null,
-    contentWarning: null,
-    languages: [],
-    tags: [],
-    links: [],
-    inReplyTo: null,
-    threadRoot: null,
-    quotes: null,
-    reposts: null,
-    ...known,
-  };
-}
-
-/**
- * A medium under the platform's own id of it: its address is signed anew in every answer.
- * @param id null where the platform names none; then the bytes are fetched for every version
- */
-export function mediumOf(
-  role: MediaReference['role'],
-  url: string | null | undefined,
-  id: string | null,
-  alt: string | null = null,
-): MediaReference[] {
-  if (typeof url !== 'string' || !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) return [];
-  return [{ role, url, alt, mediaType: null, contentId: id }];
+  return sightingAs(identityOf(platform, id), part, exchange, rest);
 }
 
 /** A medium as Threads and Instagram tell of it: a post, or one of its children. */
@@ -212,10 +164,4 @@ export function targetOf(address: string): string | null {
   // By text, for what remains must be as it was written.
   url.search = url.search.replace(/(?<=[?&])fbclid=[^&]*(?:&|$)/, '').replace(/[?&]$/, '');
   return url.href;
-}
-
-export function counted(counts: Readonly<Record<string, number | null | undefined>>): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(counts).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
-  );
 }

@@ -6,16 +6,13 @@ import type { Json } from '../../core/canonical.ts';
 import { faultOf, rejected } from '../answer.ts';
 import type { Exchange, Item, MediaReference } from '../collector.ts';
 import { momentOf } from '../feed/item.ts';
+import { counted, HIDDEN_TAG, itemWith, mediumOf } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 import {
   count,
-  counted,
   type Dialect,
   flag,
-  HIDDEN_TAG,
   graphId as id,
-  itemWith,
-  mediumOf,
   type Place,
   type Profile,
   type Read,

@@ -6,22 +6,19 @@ import { instantText } from '../../core/clock.ts';
 import { faultOf, rejected } from '../answer.ts';
 import type { Exchange } from '../collector.ts';
 import { momentOf } from '../feed/item.ts';
+import { counted, HIDDEN_TAG, itemWith, mediumOf } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 import {
   childrenOf,
   comparedMedia,
   count,
-  counted,
   type Dialect,
   flag,
-  HIDDEN_TAG,
   graphId as id,
-  itemWith,
   MEDIUM_FIELDS,
   type Medium,
   mediaOf,
   mediumFields,
-  mediumOf,
   nameOf,
   type Place,
   type Profile,

@@ -6,20 +6,18 @@ import type { Json } from '../../core/canonical.ts';
 import { faultOf, rejected } from '../answer.ts';
 import type { Exchange, Item } from '../collector.ts';
 import { momentOf } from '../feed/item.ts';
+import { HIDDEN_TAG, itemWith, mediumOf } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 import {
   childrenOf,
   comparedMedia,
   type Dialect,
   flag,
-  HIDDEN_TAG,
   graphId as id,
-  itemWith,
   MEDIUM_FIELDS,
   type Medium,
   mediaOf,
   mediumFields,
-  mediumOf,
   nameOf,
   type Place,
   type Profile,
