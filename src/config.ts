@@ -243,6 +243,26 @@ const source = z.discriminatedUnion('platform', [
   z
     .strictObject({
       ...common,
+      platform: z.literal('x'),
+      account: z.string().regex(/^@?[A-Za-z0-9_]{1,15}$/, 'must be a name, such as @CityOfExample'),
+      service: origin.default('https://api.x.com'),
+      token: z.string(),
+      search: z.enum(['all', 'recent']).default('all'),
+      unitsPerDay: z.number().int().min(200).max(1_000_000_000).default(2000),
+      daysBetweenWhole: z.number().int().min(1).max(366).default(7),
+      decision: z
+        .strictObject({
+          by: z.string().min(1),
+          on: z.string().refine(isCivilDate, 'must be a date, such as 2026-11-01'),
+          cite: z.string().min(1),
+        })
+        .nullable()
+        .default(null),
+    })
+    .refine(({ service }) => !isReadableOnTheWay(service), { path: ['service'], message: READABLE }),
+  z
+    .strictObject({
+      ...common,
       platform: z.literal('youtube'),
       account: z
         .string()

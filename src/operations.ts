@@ -120,7 +120,7 @@ export async function importFile(
 
 /**
  * Runs sources one after the other. A defect that ends the run of one is told in its outcome and keeps none of the others from running.
- * @returns the outcomes, and the errors that were defects
+ * @returns the outcomes, the errors that were defects, and why sources were refused by a rule
  * @throws MunimentError where no run could go on: a database that is gone, a store that is not what is claimed of it
  */
 export async function collectAll(
@@ -134,7 +134,8 @@ export async function collectAll(
     onProgress?: (source: string, counts: Readonly<RunCounts>) => void;
     onNote?: (note: string) => void;
   },
-): Promise<{ runs: RunOutcome[]; defects: unknown[] }> {
+): Promise<{ runs: RunOutcome[]; defects: unknown[]; refusals: RefusedError[] }> {
+  const refusals: RefusedError[] = [];
   const runs: RunOutcome[] = [];
   const defects: unknown[] = [];
   for (const source of sources) {
@@ -143,12 +144,16 @@ export async function collectAll(
       const progress = (counts: Readonly<RunCounts>): void => onProgress?.(source.id, counts);
       runs.push(await collect(archive, source, { ...options, onProgress: progress }));
     } catch (error) {
+      if (error instanceof RefusedError) {
+        refusals.push(error);
+        continue;
+      }
       if (error instanceof MunimentError || options.signal.aborted) throw error;
       defects.push(error);
       runs.push(brokenOff(source.id, error));
     }
   }
-  return { runs, defects };
+  return { runs, defects, refusals };
 }
 
 /** Tries a source without capturing; a failure is a finding, not an error. */
@@ -156,17 +161,18 @@ export async function checkSource(
   source: SourceSettings,
   clock: Clock,
   signal: AbortSignal,
-): Promise<{ ok: boolean; findings: string[] }> {
+): Promise<{ ok: boolean; findings: string[]; refused: boolean }> {
   const { openCollector } = await import('./sources/open.ts');
   const { passingMeter } = await import('./sources/budget.ts');
   // No archive is open: the few calls of a check are not counted against the day's budget.
-  await using collector = openCollector(source, { clock, meter: passingMeter() });
   try {
+    await using collector = openCollector(source, { clock, meter: passingMeter() });
     const { account, findings } = await collector.check(signal);
-    return { ok: true, findings: [account, ...findings] };
+    return { ok: true, findings: [account, ...findings], refused: false };
   } catch (error) {
     if (!(error instanceof MunimentError)) throw error;
-    return { ok: false, findings: [error.message, ...(error.hint === undefined ? [] : [error.hint])] };
+    const findings = [error.message, ...(error.hint === undefined ? [] : [error.hint])];
+    return { ok: false, findings, refused: error instanceof RefusedError };
   }
 }
 

@@ -79,11 +79,12 @@ export async function collectSource(
   settings: SourceSettings,
   options: { signal: AbortSignal; scheduled?: boolean; onProgress?: (counts: Readonly<RunCounts>) => void },
 ): Promise<RunOutcome> {
-  const source = await registerSource(context, settings);
+  // First, for a source may be refused.
   await using collector = openCollector(settings, {
     clock: context.clock,
     meter: meterOf(context.database.db),
   });
+  const source = await registerSource(context, settings);
   const { db } = context.database;
   const asked = askedAs(settings);
   const until =

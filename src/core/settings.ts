@@ -120,12 +120,30 @@ export interface RedditSettings extends CommonSourceSettings {
   readonly access: { readonly token: Secret } | { readonly clientId: Secret; readonly clientSecret: Secret };
 }
 
+export interface XSettings extends CommonSourceSettings {
+  readonly platform: 'x';
+  /** @NAME. */
+  readonly account: string;
+  /** The origin of the API. */
+  readonly service: string;
+  readonly token: Secret;
+  /** Conversations are searched in all of X, or in its last seven days. */
+  readonly search: 'all' | 'recent';
+  /** Posts and accounts that may be paid for in a day (UTC), by all sources with this token. */
+  readonly unitsPerDay: number;
+  /** How often all posts and conversations are read: each reading is paid for. */
+  readonly daysBetweenWhole: number;
+  /** Who decided, when, and where it is written, that X may be collected from; null: nobody, and it is not. */
+  readonly decision: { readonly by: string; readonly on: string; readonly cite: string } | null;
+}
+
 export type SourceSettings =
   | BlueskySettings
   | FeedSettings
   | MastodonSettings
   | MetaSettings
   | RedditSettings
+  | XSettings
   | YoutubeSettings
   | ImportSettings;
 

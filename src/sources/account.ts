@@ -25,6 +25,8 @@ import { areStillListed, type CursorPage, isWholeDue, isYounger, pagesFrom, reas
 const YOUNG = Temporal.Duration.from({ hours: 24 });
 /** How many of the newest items of a list a run leaves for the next one to find its place by. */
 const REMEMBERED = 100;
+/** Of the items after which a list ends: one that is so long is taken for cut off. */
+const NEAR = 0.95;
 /** Threads in a row that fail before the platform counts as failing. */
 const FAILED_THREADS = 5;
 
@@ -56,6 +58,8 @@ export interface FoundAccount {
   /** What the platform counts, by the names that run reports give it. */
   readonly counts: Readonly<Record<string, number>>;
   readonly profile: Seen;
+  /** What trying the source tells beside: sentences. */
+  readonly findings?: readonly string[];
 }
 
 export interface ListAsking {
@@ -81,7 +85,7 @@ export interface AccountDialect {
   readonly name: string;
   readonly collectorVersion: string;
   readonly comparisonRule: string;
-  /** The account's own lists, newest first. */
+  /** The account's lists, newest first; the first is that of all its posts. */
   readonly lists: readonly string[];
   /** How often everything is read, in hours; undefined: daily. */
   readonly wholeEvery?: Temporal.Duration;
@@ -91,7 +95,7 @@ export interface AccountDialect {
   readonly gaps: readonly string[];
   /** Whether all that exists below the account's items is shown, however old it is; else no run claims to have been offered all. */
   readonly showsWholeThreads: boolean;
-  /** Items after which a list ends though there are more; null where it shows all. */
+  /** Items after which the first list ends though there are more, or a little before, for what was deleted is left out; null where it shows all. */
   readonly listEndsAfter: number | null;
   readonly findAccount: (signal: AbortSignal) => Promise<FoundAccount>;
   readonly listPage: (asking: ListAsking) => Promise<ListPage>;
@@ -168,11 +172,10 @@ export function openAccountCollector(
     for (const one of walks.flatMap(({ listed }) => listed.toReversed()))
       if (one.thread !== null && one.replies > 0 && (isDue || isStirred(one))) roots.set(one.thread, one);
     for (const [thread, one] of roots) yield* readThread(run, thread, one, signal);
-    const isCapped = walks.some(
-      ({ listed }) => listed.length >= (dialect.listEndsAfter ?? Number.POSITIVE_INFINITY),
-    );
-    const isRead = isDue && run.threadsWhole && walks.every(({ ended }) => ended === 'end');
     const [first] = walks;
+    const end = dialect.listEndsAfter ?? Number.POSITIVE_INFINITY;
+    const isCapped = first !== undefined && first.listed.length >= NEAR * end;
+    const isRead = isDue && run.threadsWhole && walks.every(({ ended }) => ended === 'end');
     if (isRead && !isCapped && first !== undefined)
       yield { type: 'reported', what: 'posts listed', count: first.listed.length };
     for (const message of dialect.gaps) yield gap(message);
@@ -299,7 +302,7 @@ export function openAccountCollector(
         await dialect.listPage({ account: of, list, cursor: null, since: null, signal });
         findings.push(`its list of ${list} can be read`);
       }
-      return { account, findings: [...findings, ...dialect.gaps] };
+      return { account, findings: [...findings, ...(of.findings ?? []), ...dialect.gaps] };
     },
     collect,
     lookUp,

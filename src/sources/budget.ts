@@ -73,11 +73,19 @@ export class Budget {
   /**
    * Counts a call before it is made.
    * @param share of the day's units, in (0, 1], that calls of its kind may not go beyond
+   * @returns the day that it was counted for
    * @throws CollectError `budget-spent` where it would; then nothing is counted
    */
-  async spend(units: number, subject: string, share = 1): Promise<void> {
-    if (await this.#meter.spend(this.#credential, this.#day(), units, this.#ceiling(share))) return;
+  async spend(units: number, subject: string, share = 1): Promise<string> {
+    const day = this.#day();
+    if (await this.#meter.spend(this.#credential, day, units, this.#ceiling(share))) return day;
     throw this.spentError(subject, share);
+  }
+
+  /** Takes back what a call turned out not to cost. @param day as {@link spend} told it: what is over is over */
+  async giveBack(units: number, day: string): Promise<void> {
+    if (units > 0 && day === this.#day())
+      await this.#meter.spend(this.#credential, day, -units, this.terms.unitsPerDay);
   }
 
   /** @returns units that are left of a share of the day's */

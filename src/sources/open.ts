@@ -13,6 +13,7 @@ import { INSTAGRAM } from './meta/instagram.ts';
 import { THREADS } from './meta/threads.ts';
 import { openMetaCollector } from './meta.ts';
 import { openRedditCollector } from './reddit.ts';
+import { openXCollector } from './x.ts';
 import { openYoutubeCollector } from './youtube.ts';
 
 export interface CollectorDependencies extends HttpDependencies {
@@ -43,6 +44,8 @@ export function openCollector(settings: SourceSettings, dependencies: CollectorD
       return openMetaCollector(THREADS, settings, dependencies);
     case 'reddit':
       return openRedditCollector(settings, dependencies);
+    case 'x':
+      return openXCollector(settings, dependencies);
     case 'youtube':
       return openYoutubeCollector(settings, dependencies);
   }

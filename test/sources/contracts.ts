@@ -9,6 +9,7 @@ import { instagram } from './contracts/instagram.ts';
 import { mastodon } from './contracts/mastodon.ts';
 import { reddit } from './contracts/reddit.ts';
 import { threads } from './contracts/threads.ts';
+import { x } from './contracts/x.ts';
 import { youtube } from './contracts/youtube.ts';
 
 export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'import'>, CollectorContract>> = {
@@ -19,5 +20,6 @@ export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'imp
   mastodon,
   reddit,
   threads,
+  x,
   youtube,
 };

@@ -126,7 +126,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
       for (const one of chosen(settings.sources, ids)) {
         const found = await checkSource(one, shell.clock, shell.signal);
         checks.push({ source: one.id, ...found });
-        if (!found.ok) shell.end(EXIT.incomplete);
+        if (!found.ok) shell.end(found.refused ? EXIT.refused : EXIT.incomplete);
       }
       shell
         .output()
@@ -149,7 +149,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'collect');
       const output = shell.output();
-      const { runs, defects } = await collectAll(archive, chosen(archive.settings.sources, ids), {
+      const { runs, defects, refusals } = await collectAll(archive, chosen(archive.settings.sources, ids), {
         signal: shell.signal,
         onProgress: (source, counts) =>
           output.progress(`${source}: ${counts.captured} new, ${counts.changed} changed`),
@@ -159,7 +159,9 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
       output.progress('');
       output.result({ runs }, () =>
         runs.length === 0
-          ? 'No source is configured: add one to muniment.yaml.'
+          ? refusals.length > 0
+            ? 'No source was run.'
+            : 'No source is configured: add one to muniment.yaml.'
           : runs
               .map(
                 (run) =>
@@ -168,7 +170,9 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
               .join('\n'),
       );
       for (const defect of defects) output.note(defect instanceof Error ? (defect.stack ?? '') : `${defect}`);
+      for (const { message, hint } of refusals) output.note(`${message}. ${hint ?? ''}`);
       if (defects.length > 0) shell.end(EXIT.unexpected);
+      else if (refusals.length > 0) shell.end(EXIT.refused);
       else if (runs.some((run) => run.status !== 'complete')) shell.end(EXIT.incomplete);
     });
 

@@ -6,6 +6,7 @@ import { InputError } from '../../core/errors.ts';
 import { faultOf } from '../answer.ts';
 import type { Item, MediaReference } from '../collector.ts';
 import type { JsonPart } from '../slice.ts';
+import { identityOf, withoutEntities } from '../x/posts.ts';
 import type { ExportFile } from './export-file.ts';
 import {
   type ExportKind,
@@ -192,12 +193,9 @@ class XArchive implements OpenedExport {
     };
     return {
       // Every edit has an id of its own; the first names the post.
-      identity: {
-        platform: 'x',
-        namespace: 'post-id',
-        platformId:
-          tweet.edit_info?.edit?.initialTweetId ?? tweet.edit_info?.initial?.editTweetIds[0] ?? tweet.id_str,
-      },
+      identity: identityOf(
+        tweet.edit_info?.edit?.initialTweetId ?? tweet.edit_info?.initial?.editTweetIds[0] ?? tweet.id_str,
+      ),
       item,
       comparison: { id: tweet.id_str, text: written },
       media: this.#mediaOf(tweet),
@@ -247,11 +245,6 @@ function typeOf(path: string): string | null {
 
 function lastPart(url: string | null | undefined): string | null {
   return url && URL.canParse(url) ? (new URL(url).pathname.split('/').at(-1) ?? null) : null;
-}
-
-/** X writes three characters of every text as entities of HTML. */
-function withoutEntities(written: string): string {
-  return written.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&');
 }
 
 const MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');

@@ -53,7 +53,9 @@ export async function ask(
   const url = new URL(`/youtube/v3/${resource}`, api.service);
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
   const headers = { 'x-goog-api-key': keyOf(api), ...(etag === null ? {} : { 'if-none-match': etag }) };
-  const beforeAttempt = (): Promise<void> => api.budget.spend(UNITS, url.href, share);
+  const beforeAttempt = async (): Promise<void> => {
+    await api.budget.spend(UNITS, url.href, share);
+  };
   const answer = await api.http.get(url.href, {
     signal,
     accept: 'application/json',

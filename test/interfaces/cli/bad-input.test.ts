@@ -109,6 +109,16 @@ describe('settings', () => {
     assertError(await munimentProcess(['status'], { cwd: folder }), 2, /muniment\.yaml/);
   });
 
+  test('a source of X without a recorded decision is refused with exit 4, and told what to write', async () => {
+    const home = join(folder, 'undecided');
+    await mkdir(home);
+    const x = `sources:\n  - { id: city-x, platform: x, account: "@City", token: "file:x.token" }\n`;
+    await writeFile(join(home, 'muniment.yaml'), SETTINGS.replace(/sources:.*/s, x));
+    const { code, stdout } = await muniment(['--home', home, 'source', 'check']);
+    assert.equal(code, 4);
+    assert.match(stdout, /terms of X restrict[\s\S]*decision: \{ by: NAME, on: DATE, cite:/);
+  });
+
   test('a home without sources is told in a sentence', async () => {
     const home = join(folder, 'no-sources');
     await mkdir(home);
