@@ -243,6 +243,24 @@ const source = z.discriminatedUnion('platform', [
   z
     .strictObject({
       ...common,
+      platform: z.literal('linkedin'),
+      account: z
+        .string()
+        .regex(
+          /^[A-Za-z0-9-]{1,100}$/,
+          'must be the name in linkedin.com/company/NAME, or a number in quotes',
+        ),
+      service: origin.default('https://api.linkedin.com'),
+      token: z.string(),
+      version: z
+        .string()
+        .regex(/^20\d{2}(0[1-9]|1[0-2])$/, 'must be a year and a month, such as "202601"')
+        .default('202601'),
+    })
+    .refine(({ service }) => !isReadableOnTheWay(service), { path: ['service'], message: READABLE }),
+  z
+    .strictObject({
+      ...common,
       platform: z.literal('x'),
       account: z.string().regex(/^@?[A-Za-z0-9_]{1,15}$/, 'must be a name, such as @CityOfExample'),
       service: origin.default('https://api.x.com'),

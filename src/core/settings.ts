@@ -137,11 +137,24 @@ export interface XSettings extends CommonSourceSettings {
   readonly decision: { readonly by: string; readonly on: string; readonly cite: string } | null;
 }
 
+export interface LinkedinSettings extends CommonSourceSettings {
+  readonly platform: 'linkedin';
+  /** An organisation's name in addresses, or its number. */
+  readonly account: string;
+  /** The origin of the API. */
+  readonly service: string;
+  /** Of a person who administers the organisation's page. */
+  readonly token: Secret;
+  /** The month of the API that is asked, such as 202601. */
+  readonly version: string;
+}
+
 export type SourceSettings =
   | BlueskySettings
   | FeedSettings
   | MastodonSettings
   | MetaSettings
+  | LinkedinSettings
   | RedditSettings
   | XSettings
   | YoutubeSettings

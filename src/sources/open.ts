@@ -7,6 +7,7 @@ import type { Meter } from './budget.ts';
 import type { Collector } from './collector.ts';
 import { openFeedCollector } from './feed.ts';
 import type { HttpDependencies } from './http.ts';
+import { openLinkedinCollector } from './linkedin.ts';
 import { openMastodonCollector } from './mastodon.ts';
 import { FACEBOOK } from './meta/facebook.ts';
 import { INSTAGRAM } from './meta/instagram.ts';
@@ -42,6 +43,8 @@ export function openCollector(settings: SourceSettings, dependencies: CollectorD
       return openMetaCollector(INSTAGRAM, settings, dependencies);
     case 'threads':
       return openMetaCollector(THREADS, settings, dependencies);
+    case 'linkedin':
+      return openLinkedinCollector(settings, dependencies);
     case 'reddit':
       return openRedditCollector(settings, dependencies);
     case 'x':

@@ -6,6 +6,7 @@ import { bluesky } from './contracts/bluesky.ts';
 import { facebook } from './contracts/facebook.ts';
 import { feed } from './contracts/feed.ts';
 import { instagram } from './contracts/instagram.ts';
+import { linkedin } from './contracts/linkedin.ts';
 import { mastodon } from './contracts/mastodon.ts';
 import { reddit } from './contracts/reddit.ts';
 import { threads } from './contracts/threads.ts';
@@ -17,6 +18,7 @@ export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'imp
   facebook,
   feed,
   instagram,
+  linkedin,
   mastodon,
   reddit,
   threads,
