@@ -3,6 +3,7 @@
 
 import { sql } from 'kysely';
 import { instantText } from '../core/clock.ts';
+import type { Secret } from '../core/secret.ts';
 import type { SourceSettings } from '../core/settings.ts';
 import type { Database } from '../db/database.ts';
 import { CollectError } from '../sources/collect-error.ts';
@@ -41,11 +42,15 @@ export interface AskedAs {
 /** @returns whom a source asks, and as whom; null: nobody */
 export function askedAs(settings: SourceSettings): AskedAs | null {
   if (settings.platform === 'import') return null;
-  if (settings.platform === 'feed') return { host: new URL(settings.url).host, credential: '' };
-  const { host } = new URL(settings.service);
-  if (settings.platform === 'bluesky') return { host, credential: '' };
-  const secret = settings.platform === 'youtube' ? settings.key : settings.token;
-  return { host, credential: secret?.reference ?? '' };
+  const { host } = new URL(settings.platform === 'feed' ? settings.url : settings.service);
+  return { host, credential: credentialOf(settings)?.reference ?? '' };
+}
+
+function credentialOf(settings: SourceSettings): Secret | null {
+  if ('key' in settings) return settings.key;
+  if ('token' in settings) return settings.token;
+  if (!('access' in settings)) return null;
+  return 'token' in settings.access ? settings.access.token : settings.access.clientId;
 }
 
 /** @returns minutes for which a host is left alone after so many failures in a row; 0: it is not */
