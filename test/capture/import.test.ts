@@ -18,7 +18,7 @@ import { FakePlatform } from '../support/appview.ts';
 import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
 import { contentId, contentIdText, linkTo, RAW, repositoryOf } from '../support/car.ts';
 import { muniment } from '../support/command.ts';
-import { mastodonExport, mastodonNote, PNG, writeTarGz, writeZip } from '../support/exports.ts';
+import { broken, mastodonExport, mastodonNote, PNG, writeTarGz, writeZip } from '../support/exports.ts';
 import { FakeMastodon } from '../support/mastodon.ts';
 import { isWhole } from '../support/whole.ts';
 
@@ -617,6 +617,46 @@ test('what of a repository is damaged or unreadable is in quarantine, and its im
       assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
     },
   );
+});
+
+test('a download of Facebook becomes records once, and what of it is damaged is told, kept and read from a whole one', async (t) => {
+  const { archive, imported, at } = await stage(t);
+  const posts = (...texts: string[]) =>
+    JSON.stringify(
+      texts.map((text, n) => ({
+        timestamp: 1_700_000_000 + n,
+        data: [{ post: broken(text) }],
+        attachments: [{ data: [{ media: { uri: 'posts/media/1_n.png' } }] }],
+      })),
+    );
+  const members = {
+    'posts/profile_posts_1.json': posts('Straße gesperrt', 'Straße offen'),
+    'posts/profile_posts_2.json': posts('Später'),
+    'posts/media/1_n.png': PNG,
+  };
+  const [first, second, picture] = Object.entries(members).map(([name, data]) => ({ name, data }));
+  assert.ok(first !== undefined && second !== undefined && picture !== undefined);
+  const bad = { ...second, data: '[{"timestamp": 1, "data": "none"}, {"tim' };
+  const { run } = await imported('facebook', await writeZip(at('damaged.zip'), [first, bad, picture]), 5);
+  assert.deepEqual([run.status, run.captured, run.media, run.rejected], ['partial', 2, 2, 1]);
+  assert.match(
+    run.errors.map(({ message }) => message).join('\n'),
+    /profile_posts_2\.json in damaged\.zip is damaged/,
+  );
+  const whole = await imported('facebook', await writeZip(at('whole.zip'), members));
+  assert.deepEqual([whole.run.status, whole.run.captured, whole.run.changed], ['complete', 1, 0]);
+  const again = await imported('facebook', at('whole.zip'));
+  assert.deepEqual([again.run.status, again.run.captured, again.run.changed], ['complete', 0, 0]);
+  const { rows } = await archive.database.pool.query('SELECT platform_id FROM record_identities');
+  const texts = [];
+  for (const { platform_id: id } of rows as { platform_id: string }[])
+    for (const { item, slice } of await versionsOf(archive, id)) {
+      texts.push(item.text);
+      const kept = await readPayload(archive.database.db, archive.store, slice.commitment);
+      assert.ok(kept.includes(broken(item.text)));
+    }
+  assert.deepEqual(texts.sort(), ['Später', 'Straße gesperrt', 'Straße offen']);
+  assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
 });
 
 test('a source that says whose files it takes refuses those of others', async (t) => {

@@ -103,3 +103,6 @@ export async function writePieces(path: string, pieces: Iterable<string>): Promi
   file.end();
   await once(file, 'close');
 }
+
+/** @returns the text as the platforms of Meta write it into a download: each byte of its UTF-8 as a letter */
+export const broken = (text: string): string => Buffer.from(text, 'utf8').toString('latin1');

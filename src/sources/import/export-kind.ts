@@ -128,3 +128,30 @@ export async function smallMember(
 }
 
 const SMALL = 4 * 2 ** 20;
+
+const TYPES: ReadonlyMap<string, string> = new Map([
+  ['jpg', 'image/jpeg'],
+  ['jpeg', 'image/jpeg'],
+  ['png', 'image/png'],
+  ['gif', 'image/gif'],
+  ['webp', 'image/webp'],
+  ['heic', 'image/heic'],
+  ['mp4', 'video/mp4'],
+  ['mov', 'video/quicktime'],
+  ['webm', 'video/webm'],
+  ['mp3', 'audio/mpeg'],
+  ['pdf', 'application/pdf'],
+]);
+
+/** @returns the media type that the end of a path says, or null */
+export function typeOf(path: string): string | null {
+  return TYPES.get(/\.([A-Za-z0-9]+)$/.exec(path)?.[1]?.toLowerCase() ?? '') ?? null;
+}
+
+/** @returns a medium by its path in the file, or by what is said of one that is not there */
+export function mediumAt(path: string, alt: string | null): MediaReference {
+  const mediaType = typeOf(path.replace(/\?.*$/, ''));
+  const [kind] = (mediaType ?? '').split('/');
+  const role = kind === 'image' || kind === 'video' || kind === 'audio' ? kind : 'document';
+  return { role, url: path, alt, mediaType, contentId: null };
+}

@@ -3,10 +3,18 @@
 import { InputError } from '../../core/errors.ts';
 import { BLUESKY_REPOSITORY } from './bluesky.ts';
 import type { ExportKind } from './export-kind.ts';
+import { FACEBOOK_DOWNLOAD } from './facebook.ts';
+import { INSTAGRAM_DOWNLOAD } from './instagram.ts';
 import { MASTODON_EXPORT } from './mastodon.ts';
 import { X_ARCHIVE } from './x.ts';
 
-const KINDS: readonly ExportKind[] = [BLUESKY_REPOSITORY, MASTODON_EXPORT, X_ARCHIVE];
+const KINDS: readonly ExportKind[] = [
+  BLUESKY_REPOSITORY,
+  FACEBOOK_DOWNLOAD,
+  INSTAGRAM_DOWNLOAD,
+  MASTODON_EXPORT,
+  X_ARCHIVE,
+];
 
 /** @throws InputError when there is no such kind */
 export function exportKind(name: string): ExportKind {

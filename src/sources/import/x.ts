@@ -17,6 +17,7 @@ import {
   piecesOf,
   type Read,
   smallMember,
+  typeOf,
 } from './export-kind.ts';
 
 /** Lists of posts, in their parts: older archives say `tweet`. */
@@ -228,19 +229,6 @@ function editOf({ read }: Piece): bigint | null {
 
 function medium(path: string, role: MediaReference['role']): MediaReference {
   return { role, url: path, alt: null, mediaType: typeOf(path), contentId: null };
-}
-
-const TYPES: ReadonlyMap<string, string> = new Map([
-  ['jpg', 'image/jpeg'],
-  ['jpeg', 'image/jpeg'],
-  ['png', 'image/png'],
-  ['gif', 'image/gif'],
-  ['webp', 'image/webp'],
-  ['mp4', 'video/mp4'],
-]);
-
-function typeOf(path: string): string | null {
-  return TYPES.get(/\.([A-Za-z0-9]+)$/.exec(path)?.[1]?.toLowerCase() ?? '') ?? null;
 }
 
 function lastPart(url: string | null | undefined): string | null {

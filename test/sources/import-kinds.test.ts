@@ -1,0 +1,264 @@
+// What is read of the files that platforms and other archives give, by the layouts that are published: each item in words, and the bytes it was read from.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { InputError } from '../../src/core/errors.ts';
+import { openExportFile } from '../../src/sources/import/export-file.ts';
+import type { ExportKind, ImportedItem, Piece } from '../../src/sources/import/export-kind.ts';
+import { FACEBOOK_DOWNLOAD } from '../../src/sources/import/facebook.ts';
+import { INSTAGRAM_DOWNLOAD } from '../../src/sources/import/instagram.ts';
+import { mended } from '../../src/sources/import/meta-download.ts';
+import { broken, type Members, PNG } from '../support/exports.ts';
+import { never } from '../support/replay.ts';
+import { type ZipMember, zipOf } from '../support/zip.ts';
+
+const folder = await mkdtemp(join(tmpdir(), 'muniment kinds '));
+after(() => rm(folder, { recursive: true, force: true }));
+let files = 0;
+
+async function readAll(kind: ExportKind, content: Members | readonly ZipMember[] | Buffer, name?: string) {
+  const path = join(folder, name ?? `${files++}.zip`);
+  const listed = Array.isArray(content)
+    ? (content as ZipMember[])
+    : Object.entries(content as Members).map(([member, data]) => ({ name: member, data, deflate: true }));
+  await writeFile(path, Buffer.isBuffer(content) ? content : zipOf(listed));
+  await using file = await openExportFile(path, { signal: never() });
+  const opened = await kind.open(file, never());
+  const pieces: Piece[] = [];
+  const problems: string[] = [];
+  for await (const one of opened.pieces(never()))
+    if ('problem' in one) problems.push(`${one.problem.code}: ${one.problem.message}`);
+    else pieces.push(one);
+  const items = pieces.flatMap(({ read }): ImportedItem[] => ('imported' in read ? [read.imported] : []));
+  const rejected = pieces.flatMap(({ read }) => ('rejected' in read ? [read.rejected] : []));
+  const left = pieces.flatMap(({ read }) => ('left' in read ? [read.left] : []));
+  return { opened, pieces, items, rejected, left, problems };
+}
+
+const shortly = ({ item, media }: ImportedItem) => [
+  item.kind,
+  item.createdAt,
+  item.text,
+  media.map(({ url }) => url),
+];
+
+test('text whose bytes were written as letters is mended only where all of it can be', () => {
+  for (const [stands, said] of [
+    ['Stra\u00c3\u009fe', 'Straße'],
+    ['\u00f0\u009f\u008f\u009b', '🏛'],
+    ['plain', 'plain'],
+    ['caf\u00e9', 'café'],
+    ['\u00c3\u009f and ß', '\u00c3\u009f and ß'],
+    ['\u00c3\u009f 🏛', '\u00c3\u009f 🏛'],
+    ['\u00c3', '\u00c3'],
+  ] as const)
+    assert.equal(mended(stands), said);
+});
+
+const POST = {
+  timestamp: 1_700_000_000,
+  title: broken('Stadt Grün updated their status.'),
+  data: [{ post: broken('Straße gesperrt 🚧') }, { update_timestamp: 1_700_000_100 }],
+  attachments: [
+    {
+      data: [
+        { external_context: { url: 'https://city.example/roads', name: broken('Straßen') } },
+        { media: { uri: 'posts/media/a_1_n.png', description: 'beside' } },
+      ],
+    },
+  ],
+};
+
+function facebook(front: string, uri: string): Members {
+  const post = JSON.parse(JSON.stringify(POST).replace('posts/media/a_1_n.png', uri)) as object;
+  return {
+    'profile_information/profile_information.json': JSON.stringify({
+      profile_v2: { name: { full_name: broken('Stadt Grün') }, username: 'gruen' },
+    }),
+    [`${front}comments_and_reactions/comments.json`]: JSON.stringify({
+      comments_v2: [
+        {
+          timestamp: 1_700_000_200,
+          title: 'replied to a comment',
+          data: [
+            {
+              comment: {
+                timestamp: 1_700_000_200,
+                comment: broken('Für alle'),
+                author: broken('Stadt Grün'),
+              },
+            },
+          ],
+        },
+        { timestamp: 1, data: [] },
+      ],
+    }),
+    [`${front}posts/album/0.json`]: JSON.stringify({
+      name: 'Bridges',
+      photos: [
+        { uri, creation_timestamp: 1_700_000_300, title: 'Bridges', description: 'North', comments: [{}] },
+      ],
+    }),
+    [`${front}posts/your_posts__check_ins__photos_and_videos_1.json`]: JSON.stringify([
+      post,
+      { timestamp: 1_700_000_400, label_values: [{ label: 'Text', value: 'x' }] },
+      { timestamp: 1_700_000_500, fbid: '123456789', data: [{ post: 'Named' }] },
+    ]),
+    [uri]: PNG,
+  };
+}
+
+test('a download of Facebook is read in its layouts, with its texts mended, and one item has one name in all of them', async () => {
+  const old = await readAll(FACEBOOK_DOWNLOAD, facebook('', 'posts/media/a_1_n.png'));
+  assert.deepEqual(old.opened.accounts, ['gruen', 'Stadt Grün']);
+  assert.deepEqual(old.items.map(shortly), [
+    ['reply', '2023-11-14T22:16:40Z', 'Für alle', []],
+    ['post', '2023-11-14T22:18:20Z', 'North', ['posts/media/a_1_n.png']],
+    ['post', '2023-11-14T22:13:20Z', 'Straße gesperrt 🚧', ['posts/media/a_1_n.png']],
+    ['post', '2023-11-14T22:21:40Z', 'Named', []],
+  ]);
+  assert.deepEqual(old.items[2]?.item.links, [
+    { url: 'https://city.example/roads', title: 'Straßen', description: null },
+  ]);
+  assert.deepEqual(old.items[2]?.item.author, { id: null, handle: 'gruen', name: 'Stadt Grün' });
+  assert.equal(old.rejected.length, 2);
+  assert.match(old.rejected.join(), /not a comment: .*not a post: .*a layout that is not known/);
+  assert.match(
+    old.problems.join('\n'),
+    /standing-gap: .* does not say .* for everybody.*\n.*1 comments that stand below/,
+  );
+  for (const { bytes } of old.pieces) assert.ok(!Buffer.from(bytes).includes('Straße'), 'as it came');
+
+  const recent = await readAll(
+    FACEBOOK_DOWNLOAD,
+    facebook('your_facebook_activity/', 'your_facebook_activity/posts/media/a_1_n.png'),
+  );
+  const names = (read: typeof old) => read.items.map(({ identity }) => identity);
+  assert.deepEqual(names(recent), names(old));
+  assert.equal(new Set(names(old).map(({ platformId }) => platformId)).size, 4);
+  assert.deepEqual(names(old)[3], {
+    platform: 'facebook',
+    namespace: 'download-fbid',
+    platformId: '123456789',
+  });
+  assert.ok(names(old).every(({ namespace }) => namespace.startsWith('download')));
+  const folderOf = await readAll(
+    FACEBOOK_DOWNLOAD,
+    Object.fromEntries(
+      Object.entries(facebook('', 'posts/media/a_1_n.png')).map(([name, data]) => [
+        `facebook-gruen/${name}`,
+        data,
+      ]),
+    ),
+  );
+  assert.equal(folderOf.items[2]?.media[0]?.url, 'facebook-gruen/posts/media/a_1_n.png');
+});
+
+test('a download of Instagram is read with captions, stories, reels, what was archived, and comments', async () => {
+  const medium = (uri: string, title: string, at: number) => ({
+    uri,
+    title: broken(title),
+    creation_timestamp: at,
+  });
+  const content = (front: string): Members => ({
+    'personal_information/personal_information.json': JSON.stringify({
+      profile_user: [
+        { string_map_data: { Username: { value: 'gruen' }, Name: { value: broken('Stadt Grün') } } },
+      ],
+    }),
+    [`${front}/posts_1.json`]: JSON.stringify([
+      { media: [medium('media/posts/1.png', 'Brücke', 1_700_000_000)] },
+      {
+        media: [
+          medium('media/posts/2.png', '', 1_700_000_100),
+          medium('media/posts/3.png', 'own', 1_700_000_100),
+        ],
+        title: broken('Zwei Bilder'),
+        creation_timestamp: 1_700_000_200,
+      },
+      { media: [] },
+    ]),
+    [`${front}/stories.json`]: JSON.stringify({
+      ig_stories: [medium('media/stories/4.mp4', 'Früh', 1_700_000_300)],
+    }),
+    [`${front}/reels.json`]: JSON.stringify({
+      ig_reels_media: [{ media: [medium('media/reels/5.mp4', 'Reel', 1)] }],
+    }),
+    [`${front}/archived_posts.json`]: JSON.stringify({
+      ig_archived_post_media: [{ media: [medium('media/posts/6.png', 'Weg', 1_700_000_400)] }],
+    }),
+    'comments/post_comments_1.json': JSON.stringify([
+      {
+        media_list_data: [{ uri: '' }],
+        string_map_data: {
+          Comment: { value: broken('Schön') },
+          'Media Owner': { value: 'ann' },
+          Time: { timestamp: 1_700_000_500 },
+        },
+      },
+      { string_map_data: { Kommentar: { value: 'x' } } },
+    ]),
+    'media/posts/1.png': PNG,
+  });
+  const { items, rejected, opened } = await readAll(INSTAGRAM_DOWNLOAD, content('content'));
+  assert.deepEqual(opened.accounts, ['gruen']);
+  assert.deepEqual(
+    items.map(({ item }) => [item.kind, item.text, item.tags.join()]),
+    [
+      ['reply', 'Schön', ''],
+      ['post', 'Weg', 'hidden on the platform'],
+      ['post', 'Brücke', ''],
+      ['post', 'Zwei Bilder', ''],
+      ['post', 'Reel', ''],
+      ['story', 'Früh', ''],
+    ],
+  );
+  assert.equal(items[0]?.item.title, 'On a post of ann');
+  assert.deepEqual(
+    [items[2]?.media[0]?.url, items[2]?.item.createdAt],
+    ['media/posts/1.png', '2023-11-14T22:13:20Z'],
+  );
+  assert.equal(items[5]?.media[0]?.role, 'video');
+  assert.match(rejected.join('\n'), /labels in English/);
+  assert.equal(rejected.length, 2);
+  const later = await readAll(INSTAGRAM_DOWNLOAD, content('your_instagram_activity/media'));
+  assert.deepEqual(
+    later.items.map(({ identity }) => identity).slice(1),
+    items.map(({ identity }) => identity).slice(1),
+  );
+});
+
+test('a list that is damaged is told, and the others are read', async () => {
+  const comments = facebook('', 'x.png')['comments_and_reactions/comments.json'] as string;
+  const { items, problems } = await readAll(FACEBOOK_DOWNLOAD, [
+    { name: 'comments_and_reactions/comments.json', data: comments },
+    { name: 'posts/profile_posts_1.json', data: `[${JSON.stringify(POST)}, {"data":`, deflate: true },
+    { name: 'posts/profile_posts_2.json', data: '<html>' },
+    { name: 'posts/profile_posts_3.json', data: `[${JSON.stringify(POST)}]`, crc: 1 },
+    { name: 'posts/profile_posts_4.json', data: '[{"data":[{"post":"Last"}]}]' },
+  ]);
+  assert.deepEqual(
+    items.map(({ item }) => item.text),
+    ['Für alle', 'Straße gesperrt 🚧', 'Straße gesperrt 🚧', 'Last'],
+  );
+  assert.match(
+    problems.join('\n'),
+    /posts_1\.json in .* it ends at byte \d+.*\n.*posts_2\.json in .* does not begin with a list.*\n.*posts_3\.json in .* its CRC-32/,
+  );
+});
+
+test('what is no such export is refused with what to ask the platform for', async () => {
+  for (const [kind, told] of [
+    [FACEBOOK_DOWNLOAD, /no posts of Facebook in JSON/],
+    [INSTAGRAM_DOWNLOAD, /no posts of Instagram in JSON/],
+  ] as const)
+    await assert.rejects(readAll(kind, { 'posts/your_posts_1.html': '<html>' }), (error: unknown) => {
+      assert.ok(error instanceof InputError);
+      assert.match(error.message, told);
+      assert.notEqual(error.hint, undefined);
+      return true;
+    });
+});
