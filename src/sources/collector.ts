@@ -67,7 +67,7 @@ export interface Sighting {
   readonly slice: Uint8Array;
   /** Where the slice begins in the decoded body, in bytes. */
   readonly sliceOffset: number;
-  readonly sliceType: 'application/json' | 'application/xml' | 'application/vnd.ipld.dag-cbor';
+  readonly sliceType: 'application/json' | 'application/xml' | 'application/vnd.ipld.dag-cbor' | 'text/csv';
   readonly exchange: Exchange;
   readonly item: Item;
   /** What decides whether content changed, under the collector's comparison rule. Counters never stand in it. */

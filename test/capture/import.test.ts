@@ -21,6 +21,7 @@ import { muniment } from '../support/command.ts';
 import { broken, mastodonExport, mastodonNote, PNG, writeTarGz, writeZip } from '../support/exports.ts';
 import { FakeMastodon } from '../support/mastodon.ts';
 import { isWhole } from '../support/whole.ts';
+import { FakeYoutube } from '../support/youtube.ts';
 
 const PROGRAM = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const SOURCE = { id: 'city-export', platform: 'import' };
@@ -656,6 +657,64 @@ test('a download of Facebook becomes records once, and what of it is damaged is 
       assert.ok(kept.includes(broken(item.text)));
     }
   assert.deepEqual(texts.sort(), ['Später', 'Straße gesperrt', 'Straße offen']);
+  assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+});
+
+test('a Takeout of YouTube and what the platform shows are the same records, without versions that nobody wrote', async (t) => {
+  const server = await FakeYoutube.start(t);
+  const secrets = await mkdtemp(join(tmpdir(), 'muniment key '));
+  t.after(() => rm(secrets, { recursive: true, force: true }));
+  await writeFile(join(secrets, 'key'), 'AIzaSyA-key', { mode: 0o600 });
+  const key = `file:${join(secrets, 'key')}`;
+  const live = { id: 'city-live', platform: 'youtube', account: '@city', service: server.origin, key };
+  const { archive, imported, at } = await stage(t, [live]);
+  const video = server.publish('Bridges');
+  const comment = server.comment('We mend "it"', video, null, 'city');
+  const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
+  const videos = [
+    'Video ID,Video Description (Original),Channel ID,Video Title (Original),Privacy,Video Create Timestamp',
+    `${video.id},${video.description},${server.channel},${video.title},Public,${video.publishedAt}`,
+  ].join('\n');
+  const comments = [
+    'Comment ID,Channel ID,Comment Create Timestamp,Price,Parent Comment ID,Video ID,Comment Text',
+    `${comment.id},${server.channel},${comment.publishedAt},0,,${video.id},${quoted(JSON.stringify({ text: comment.text }))}`,
+  ];
+  const member = (name: string, data: string, more = {}) => ({
+    name: `Takeout/YouTube/${name}`,
+    data,
+    ...more,
+  });
+  const damaged = [
+    member('videos.csv', videos, { crc: 1 }),
+    member('comments.csv', [...comments, 'no,row'].join('\n')),
+  ];
+  const { run } = await imported('youtube', await writeZip(at('damaged.zip'), damaged), 5);
+  assert.deepEqual([run.status, run.captured, run.rejected], ['partial', 1, 1]);
+  assert.match(run.errors.map(({ message }) => message).join('\n'), /videos\.csv in damaged\.zip is damaged/);
+  const whole = [member('videos.csv', videos), member('comments.csv', comments.join('\n'))];
+  for (const news of [1, 0]) {
+    const brought = await imported('youtube', await writeZip(at('whole.zip'), whole));
+    assert.deepEqual([brought.run.status, brought.run.captured, brought.run.changed], ['complete', news, 0]);
+  }
+
+  const source = archive.settings.sources.find(({ id }) => id === live.id);
+  assert.ok(source !== undefined);
+  const { signal } = new AbortController();
+  const shown = await collect(archive, source, { signal });
+  assert.deepEqual([shown.changed, shown.captured], [0, 1], 'the channel alone is new');
+  server.edit(comment, 'We mend it all');
+  await collect(archive, source, { signal });
+  assert.deepEqual(
+    (await versionsOf(archive, comment.id)).map(({ item, slice, collector }) => [
+      item.text,
+      slice.mediaType,
+      collector,
+    ]),
+    [
+      ['We mend "it"', 'text/csv', 'youtube-import/1'],
+      ['We mend it all', 'application/json', 'youtube/1'],
+    ],
+  );
   assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
 });
 

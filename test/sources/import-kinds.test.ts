@@ -6,11 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { InputError } from '../../src/core/errors.ts';
+import { cellsOf, cutRows } from '../../src/sources/import/csv.ts';
 import { openExportFile } from '../../src/sources/import/export-file.ts';
 import type { ExportKind, ImportedItem, Piece } from '../../src/sources/import/export-kind.ts';
 import { FACEBOOK_DOWNLOAD } from '../../src/sources/import/facebook.ts';
 import { INSTAGRAM_DOWNLOAD } from '../../src/sources/import/instagram.ts';
 import { mended } from '../../src/sources/import/meta-download.ts';
+import { YOUTUBE_TAKEOUT } from '../../src/sources/import/youtube.ts';
 import { broken, type Members, PNG } from '../support/exports.ts';
 import { never } from '../support/replay.ts';
 import { type ZipMember, zipOf } from '../support/zip.ts';
@@ -254,6 +256,7 @@ test('what is no such export is refused with what to ask the platform for', asyn
   for (const [kind, told] of [
     [FACEBOOK_DOWNLOAD, /no posts of Facebook in JSON/],
     [INSTAGRAM_DOWNLOAD, /no posts of Instagram in JSON/],
+    [YOUTUBE_TAKEOUT, /no table of videos or comments/],
   ] as const)
     await assert.rejects(readAll(kind, { 'posts/your_posts_1.html': '<html>' }), (error: unknown) => {
       assert.ok(error instanceof InputError);
@@ -261,4 +264,114 @@ test('what is no such export is refused with what to ask the platform for', asyn
       assert.notEqual(error.hint, undefined);
       return true;
     });
+});
+
+async function rowsOf(text: string, delimiter: string | null, size: number, longest?: number) {
+  async function* chunks() {
+    const bytes = Buffer.from(text);
+    for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);
+  }
+  const rows = [];
+  for await (const row of cutRows(chunks(), delimiter, longest)) rows.push(row);
+  return rows;
+}
+
+test('rows of a table are cut exactly as they stand, however it comes in pieces', async () => {
+  const rows = ['a,"b ""c"", d",', '"line\r\nline",5" pipe,ü🏛', '"""",,""', 'x'];
+  const cells = [['a', 'b "c", d', ''], ['line\r\nline', '5" pipe', 'ü🏛'], ['"', '', ''], ['x']];
+  const text = `${rows.join('\r\n')}\n\n`;
+  for (let size = 1; size < 30; size += 1) {
+    const cut = await rowsOf(text, ',', size);
+    assert.deepEqual(
+      cut.map(({ bytes }) => bytes.toString('utf8')),
+      rows,
+    );
+    assert.deepEqual(
+      cut.map(({ bytes }) => cellsOf(bytes, ',')),
+      cells,
+    );
+    for (const { offset, bytes } of cut)
+      assert.ok(
+        Buffer.from(text)
+          .subarray(offset, offset + bytes.length)
+          .equals(bytes),
+      );
+  }
+  assert.deepEqual(
+    (await rowsOf('{"a":"\n', null, 3)).map(({ isWhole }) => isWhole),
+    [true],
+  );
+  const unended = await rowsOf(`ok\n"never ${'x'.repeat(200_000)}`, ',', 1000, 1000);
+  assert.deepEqual(
+    unended.map(({ isWhole }) => isWhole),
+    [true, false],
+  );
+  assert.ok((unended[1]?.bytes.length ?? 0) < 3000);
+  for (const [row, told] of [
+    ['"a"b,c', /after the end/],
+    ['"a', /no end/],
+    ['"a""', /no end/],
+    [Buffer.from([0xff]), /not UTF-8/],
+  ] as const)
+    assert.throws(() => cellsOf(Buffer.from(row as string), ','), told);
+});
+
+const VIDEOS =
+  'Video ID,Approximate Duration (ms),Video Audio Language,Video Description (Original),Channel ID,Video Tag 1,Video Tag 2,Video Title (Original),Privacy,Video Create Timestamp';
+
+test('a Takeout is known by its columns, and its videos and comments have the names that the platform gives them', async () => {
+  const comments = [
+    'Comment ID,Channel ID,Comment create timestamp,Price,Parent comment ID,Post ID,Video ID,Comment text,Top-level comment ID',
+    'UgxAAAAAAAAAAAAAAAAA,UCcity,2024-02-03T04:05:06.789Z,0,,,abcdefghijk,"{""text"":""Thank you, ""},{""text"":""@ann"",""mention"":{}}",',
+    'UgxAAAAAAAAAAAAAAAAA.9b,UCcity,2023-09-19T17:42:53.434647+00:00,0,UgxAAAAAAAAAAAAAAAAA,,abcdefghijk,"{""takeoutSegments"":[{""text"":""Old""}]}",',
+    'UgxBBBBBBBBBBBBBBBBB,UCcity,2024-02-03,0,,Ugkpost,,{plain,',
+    'short,row',
+    '?,UCcity,,0,,,abcdefghijk,x,',
+  ];
+  const { items, rejected, left, problems, pieces, opened } = await readAll(YOUTUBE_TAKEOUT, {
+    'Takeout/YouTube und YouTube Music/Kommentare/Kommentare.csv': comments.join('\n'),
+    'Takeout/YouTube und YouTube Music/Videometadaten/Videos.csv': [
+      `\ufeff${VIDEOS}`,
+      'abcdefghijk,1000,en,"Line\nline",UCcity,roads,,Bridges,Public,2020-01-02T03:04:05+00:00',
+      'abcdefghij2,1000,,,UCcity,,,Draft,Private,2020-01-02T03:04:05+00:00',
+    ].join('\r\n'),
+    'Takeout/YouTube und YouTube Music/Kanäle/Kanal.csv':
+      'Channel ID,Channel Country,Channel Title (Original)\nUCcity,US,City of Example\n',
+    'Takeout/YouTube und YouTube Music/Playlists/a.csv': 'Video ID,Time Added\nabcdefghijk,x\n',
+    'Takeout/YouTube und YouTube Music/Videos/Bridges.mp4': 'film',
+    'Takeout/YouTube und YouTube Music/my-comments/my-comments.html': '<html>',
+  });
+  assert.deepEqual(opened.accounts, ['UCcity']);
+  assert.deepEqual(
+    items.map(({ identity, item }) => [
+      identity.namespace,
+      identity.platformId,
+      item.text,
+      item.createdAt,
+      item.inReplyTo,
+    ]),
+    [
+      ['youtube-id', 'abcdefghijk', 'Line\nline', '2020-01-02T03:04:05+00:00', null],
+      ['youtube-id', 'UgxAAAAAAAAAAAAAAAAA', 'Thank you, @ann', '2024-02-03T04:05:06.789Z', 'abcdefghijk'],
+      [
+        'youtube-id',
+        'UgxAAAAAAAAAAAAAAAAA.9b',
+        'Old',
+        '2023-09-19T17:42:53.434647+00:00',
+        'UgxAAAAAAAAAAAAAAAAA',
+      ],
+      ['youtube-id', 'UgxBBBBBBBBBBBBBBBBB', '{plain', null, 'Ugkpost'],
+    ],
+  );
+  assert.deepEqual(
+    [items[0]?.item.title, items[0]?.item.tags.join(), items[0]?.item.author.name],
+    ['Bridges', 'roads', 'City of Example'],
+  );
+  assert.equal(Buffer.from(pieces[2]?.bytes ?? []).toString('utf8'), comments[1]);
+  assert.match(rejected.join('\n'), /a row of 2 cells, where the first row names 9\n.*none of YouTube/);
+  assert.deepEqual(left, ['private videos, and make no record']);
+  assert.match(
+    problems.join('\n'),
+    /my-comments\.html\).*not read.*\n.*1 files of videos are named by titles/,
+  );
 });

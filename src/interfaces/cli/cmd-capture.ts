@@ -214,7 +214,7 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
     .description(
       'take in what a platform gives as a file, under a source of muniment.yaml whose platform is import',
     )
-    .argument('<kind>', 'bluesky, facebook, instagram, mastodon or x')
+    .argument('<kind>', 'bluesky, facebook, instagram, mastodon, x or youtube')
     .argument('<file>', 'the file as the platform made it; it is kept whole')
     .requiredOption('--source <id>', 'the source that the records stand under')
     .action(async (kind: string, path: string, options: { source: string }) => {

@@ -43,7 +43,7 @@ const CLOSE_BRACKET = 0x5d;
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
 /** Bytes that are being kept, across chunks: an element, a key or a plain value. */
-class Taken {
+export class Taken {
   #chunks: Buffer[] = [];
   #length = 0;
   #offset = 0;

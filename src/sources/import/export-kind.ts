@@ -80,7 +80,8 @@ export async function* piecesOf(
   }
 }
 
-function readCut({ bytes, isWhole }: Cut, read: (part: JsonPart) => Read): Read {
+/** @returns what an element that was cut is; one that is too long, or no JSON, is rejected with the reason */
+export function readCut({ bytes, isWhole }: Cut, read: (part: JsonPart) => Read): Read {
   if (!isWhole)
     return { rejected: 'an item longer than any of the platform, of which the beginning is kept' };
   try {

@@ -7,6 +7,7 @@ import { FACEBOOK_DOWNLOAD } from './facebook.ts';
 import { INSTAGRAM_DOWNLOAD } from './instagram.ts';
 import { MASTODON_EXPORT } from './mastodon.ts';
 import { X_ARCHIVE } from './x.ts';
+import { YOUTUBE_TAKEOUT } from './youtube.ts';
 
 const KINDS: readonly ExportKind[] = [
   BLUESKY_REPOSITORY,
@@ -14,6 +15,7 @@ const KINDS: readonly ExportKind[] = [
   INSTAGRAM_DOWNLOAD,
   MASTODON_EXPORT,
   X_ARCHIVE,
+  YOUTUBE_TAKEOUT,
 ];
 
 /** @throws InputError when there is no such kind */
