@@ -86,7 +86,7 @@ export async function captureManually(
  */
 export async function importFile(
   archive: Archive,
-  request: { kind: string; path: string; source: string },
+  request: { kind: string; path: string; source: string; map?: string | undefined },
   options: {
     signal: AbortSignal;
     onRead?: (read: number, length: number) => void;
@@ -107,11 +107,11 @@ export async function importFile(
     );
   await requireStore(archive, options);
   const { importExport } = await import('./capture/collect.ts');
-  const { kind, path } = request;
+  const { kind, path, map } = request;
   const imported = await importExport(
     captureContext(archive),
     source,
-    { kind, path, by: archive.account.name },
+    { kind, path, map, by: archive.account.name },
     options,
   );
   await archive.checkpoint();

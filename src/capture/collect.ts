@@ -105,6 +105,7 @@ export interface Imported {
 
 /**
  * Imports a file that a platform gave: a run of the source that is named for it. The file itself is kept whole.
+ * @param map the mapping file, of another archive's export
  * @param by who imports it
  * @returns the run's outcome, and what the file says of itself
  * @throws InputError where the file cannot be read, or is no such export; then nothing is captured
@@ -112,7 +113,7 @@ export interface Imported {
 export async function importExport(
   context: CaptureContext,
   settings: ImportSettings,
-  { kind, path, by }: { kind: string; path: string; by: string },
+  { kind, path, map, by }: { kind: string; path: string; map?: string | undefined; by: string },
   options: {
     signal: AbortSignal;
     onRead?: (read: number, length: number) => void;
@@ -120,7 +121,7 @@ export async function importExport(
   },
 ): Promise<Imported> {
   const { signal, onRead, onProgress } = options;
-  await using collector = await openImportCollector(exportKind(kind), path, {
+  await using collector = await openImportCollector(await exportKind(kind, map), path, {
     by,
     account: settings.account ?? null,
     clock: context.clock,

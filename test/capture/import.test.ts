@@ -718,6 +718,41 @@ test('a Takeout of YouTube and what the platform shows are the same records, wit
   assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
 });
 
+test('another archive’s file becomes records by a mapping, once, with its attachments; what of it is damaged is in quarantine', async (t) => {
+  const { home, archive, at } = await stage(t);
+  await writeFile(
+    at('map.yaml'),
+    'format: csv\nfile: posts.csv\nplatform: x\nnamespace: post-id\ncolumns: { id: Id, text: Text, attachments: { column: Files, separator: ";" } }\n',
+  );
+  const rows = ['Id,Text,Files', '20,"Roads, bridges",a.png', '21,Parks,', '22,"Cut'];
+  const file = await writeZip(at('vendor.zip'), { 'posts.csv': rows.join('\n'), 'a.png': PNG });
+  for (const news of [2, 0]) {
+    const args = [
+      '--home',
+      home,
+      '--json',
+      'import',
+      'mapping',
+      file,
+      '--source',
+      SOURCE.id,
+      '--map',
+      at('map.yaml'),
+    ];
+    const ended = await muniment(args);
+    assert.equal(ended.code, 5, ended.stderr);
+    const { run } = JSON.parse(ended.stdout) as Imported;
+    assert.deepEqual([run.captured, run.changed, run.rejected], [news, 0, 1]);
+  }
+  const [post] = await versionsOf(archive, '20');
+  assert.ok(post !== undefined);
+  assert.deepEqual([post.item.text, post.media[0]?.length], ['Roads, bridges', PNG.length]);
+  assert.match(post.collector, /^mapping-import\/1 \(mapping sha256:[0-9a-f]{64}\)$/);
+  const kept = await readPayload(archive.database.db, archive.store, post.slice.commitment);
+  assert.equal(kept.toString('utf8'), rows[1]);
+  assert.deepEqual((await verifyArchiveOf(archive)).problems, []);
+});
+
 test('a source that says whose files it takes refuses those of others', async (t) => {
   const own = { id: 'own-export', platform: 'import', account: 'did:plc:cityofexample2222222222' };
   const { archive, home, at } = await stage(t, [own]);

@@ -11,7 +11,9 @@ import { openExportFile } from '../../src/sources/import/export-file.ts';
 import type { ExportKind, ImportedItem, Piece } from '../../src/sources/import/export-kind.ts';
 import { FACEBOOK_DOWNLOAD } from '../../src/sources/import/facebook.ts';
 import { INSTAGRAM_DOWNLOAD } from '../../src/sources/import/instagram.ts';
+import { exportKind } from '../../src/sources/import/kinds.ts';
 import { mended } from '../../src/sources/import/meta-download.ts';
+import { isTimeFormat, readTime } from '../../src/sources/import/time-format.ts';
 import { YOUTUBE_TAKEOUT } from '../../src/sources/import/youtube.ts';
 import { broken, type Members, PNG } from '../support/exports.ts';
 import { never } from '../support/replay.ts';
@@ -374,4 +376,156 @@ test('a Takeout is known by its columns, and its videos and comments have the na
     problems.join('\n'),
     /my-comments\.html\).*not read.*\n.*1 files of videos are named by titles/,
   );
+});
+
+test('times of other archives are read by a pattern and a zone, and none is guessed', () => {
+  for (const [text, format, zone, moment] of [
+    ['3/4/2024 1:05 PM', 'M/d/yyyy h:mm a', 'America/New_York', '2024-03-04T18:05:00Z'],
+    ['12/31/2024 12:00 am', 'M/d/yyyy h:mm a', 'UTC', '2024-12-31T00:00:00Z'],
+    ['03.04.2024 13:05:06', 'dd.MM.yyyy HH:mm:ss', 'Europe/Berlin', '2024-04-03T11:05:06Z'],
+    ['2024-11-03 01:30', 'yyyy-MM-dd HH:mm', 'America/New_York', '2024-11-03T05:30:00Z'],
+    ['2024-03-04T05:06:07', 'iso', 'America/New_York', '2024-03-04T10:06:07Z'],
+    ['1700000000', 'epoch-seconds', null, '2023-11-14T22:13:20Z'],
+    ['1700000000000', 'epoch-milliseconds', null, '2023-11-14T22:13:20Z'],
+    ['3/4/2024 1:05 PM', 'M/d/yyyy h:mm a', null, null],
+    ['30.02.2024', 'dd.MM.yyyy', 'UTC', null],
+    ['3/4/2024 13:05 PM', 'M/d/yyyy h:mm a', 'UTC', null],
+    ['2024x01x02', 'yyyy.MM.dd', 'UTC', null],
+    ['yesterday', 'epoch-seconds', null, null],
+  ] as const) {
+    assert.ok(isTimeFormat(format), format);
+    assert.equal(readTime(text, format, zone), moment, text);
+  }
+  for (const format of [
+    'yyyy',
+    'M/d/yyyy h:mm',
+    'dd.MM.yyyy HH:mm a',
+    'dd.MM.yyyy mm',
+    '(.*)+yyyyMMdd',
+    'd.d.yyyy M',
+  ])
+    assert.ok(!isTimeFormat(format), format);
+});
+
+async function mappedBy(yaml: string): Promise<ExportKind> {
+  const path = join(folder, `mapping ${files++}.yaml`);
+  await writeFile(path, yaml);
+  return exportKind('mapping', path);
+}
+
+const MAP = `
+format: csv
+delimiter: ;
+file: posts.csv
+platform: { column: Network, values: { FB: facebook, IG: instagram } }
+namespace: graph-id
+columns:
+  id: Post ID
+  author: Author
+  time: { column: Date, format: "M/d/yyyy h:mm a", zone: America/New_York }
+  text: Message
+  url: Link
+  kind: { column: Type, values: { Post: post, Comment: reply } }
+  parent: In reply to
+  attachments: { column: Files, separator: "|" }
+leaveOut: { column: Type, values: [DM] }
+`;
+
+test('another archive’s table is read as its mapping says: ids are those of the namespace that it names, and the bytes stay as they came', async () => {
+  const rows = [
+    'Network;Post ID;Author;Date;Message;Link;Type;In reply to;Files',
+    'FB;1_2;City;3/4/2024 1:05 PM;"Roads; ""bridges""\nopen";https://facebook.com/1_2;Post;;a.png|https://cdn.example/b.jpg',
+    'IG;17;Ann;3/4/2024 1:06 PM;Thanks;;Comment;16;',
+    'IG;18;Ann;3/4/2024 1:06 PM;Private;;DM;;',
+    'TT;19;Ann;;x;;Post;;',
+    'IG;;Ann;;x;;Post;;',
+    'IG;20;Ann;4.3.2024;x;;Post;;',
+    'IG;21;Ann;;x;;Poll;;',
+  ];
+  const content = {
+    'export/posts.csv': rows.join('\r\n'),
+    'export/a.png': PNG,
+    'export/users.csv': 'a\n1\n',
+  };
+  const { items, rejected, left, pieces } = await readAll(await mappedBy(MAP), content);
+  assert.deepEqual(items.map(shortly), [
+    ['post', '2024-03-04T18:05:00Z', 'Roads; "bridges"\nopen', ['export/a.png', 'https://cdn.example/b.jpg']],
+    ['reply', '2024-03-04T18:06:00Z', 'Thanks', []],
+  ]);
+  assert.deepEqual(
+    items.map(({ identity, item }) => [identity, item.inReplyTo]),
+    [
+      [{ platform: 'facebook', namespace: 'graph-id', platformId: '1_2' }, null],
+      [{ platform: 'instagram', namespace: 'graph-id', platformId: '17' }, '16'],
+    ],
+  );
+  assert.equal(Buffer.from(pieces[0]?.bytes ?? []).toString('utf8'), rows[1]);
+  assert.equal(left.length, 1);
+  assert.match(
+    rejected.join('\n'),
+    /platform that the mapping does not name\nit has no id under Post ID\nits time .4\.3\.2024. .*\nof a kind/,
+  );
+});
+
+test('JSON and JSON Lines of another archive are read alike; without ids no match is claimed, and the import says so', async () => {
+  const list = [
+    { who: { name: 'City' }, at: 1_700_000_000, body: 'One', files: ['x.png', 'y.png'] },
+    { who: { name: 'City' }, at: 1_700_000_001, body: 'One' },
+    { who: 1 },
+    'text',
+  ];
+  const columns = `
+platform: x
+columns:
+  author: who.name
+  time: { column: at, format: epoch-seconds }
+  text: body
+  attachments: { column: files, separator: "\\n" }
+`;
+  const json = await readAll(
+    await mappedBy(`format: json\nlist: items${columns}`),
+    Buffer.from(JSON.stringify({ total: 4, items: list })),
+    'old.json',
+  );
+  const lines = await readAll(
+    await mappedBy(`format: json-lines${columns}`),
+    Buffer.from(`\ufeff${list.map((one) => JSON.stringify(one)).join('\n')}\n\n{"a":\n`),
+    'old.jsonl',
+  );
+  assert.deepEqual(json.items.map(shortly), [
+    ['post', '2023-11-14T22:13:20Z', 'One', ['x.png', 'y.png']],
+    ['post', '2023-11-14T22:13:21Z', 'One', []],
+  ]);
+  assert.deepEqual(lines.items, json.items);
+  assert.deepEqual([json.rejected.length, lines.rejected.length], [2, 3]);
+  for (const { identity } of json.items)
+    assert.deepEqual([identity.platform, identity.namespace], ['x', 'mapping']);
+  assert.notEqual(json.items[0]?.identity.platformId, json.items[1]?.identity.platformId);
+  assert.match(json.problems.join(), /standing-gap: The mapping names no ids/);
+});
+
+test('a mapping with faults is told each with its place, and reads nothing', async () => {
+  for (const [yaml, told] of [
+    [MAP.replace('format: csv', 'format: xml'), /mapping \d+\.yaml:2:9: format: must be one of csv/],
+    [MAP.replace('namespace: graph-id\n', ''), /namespace/],
+    [MAP.replace('h:mm a', 'h:mm'), /:10:\d+: .*must be iso, epoch-seconds/],
+    [MAP.replace('America/New_York', 'Mars/Base'), /is no zone/],
+    [MAP.replace('Type, values: { Post: post', 'Type, values: { Post: tweet'), /must be one of post, reply/],
+    [MAP.replace('  text: Message\n', ''), /the key “text” is missing/],
+    [`${MAP}\nfoo: 1\n`, /unknown key “foo”/],
+    ['format: csv\nplatform: x\ncolumns: { text: a }\n', /nothing would tell two rows apart/],
+  ] as const)
+    await assert.rejects(mappedBy(yaml), (error: unknown) => {
+      assert.ok(error instanceof InputError);
+      assert.match(error.message, told);
+      return true;
+    });
+  await assert.rejects(exportKind('mapping'), /read by a mapping/);
+  await assert.rejects(exportKind('x', 'm.yaml'), /without a mapping/);
+  await assert.rejects(exportKind('myspace'), /no kind of export/);
+  const unclear = readAll(await mappedBy(MAP.replace('file: posts.csv\n', '')), {
+    'a.csv': 'x',
+    'b.csv': 'y',
+  });
+  await assert.rejects(unclear, /several files that may be the items/);
 });

@@ -214,16 +214,17 @@ export function addCaptureCommands(program: Command, shell: Shell): void {
     .description(
       'take in what a platform gives as a file, under a source of muniment.yaml whose platform is import',
     )
-    .argument('<kind>', 'bluesky, facebook, instagram, mastodon, x or youtube')
+    .argument('<kind>', 'bluesky, facebook, instagram, mastodon, x, youtube or mapping')
     .argument('<file>', 'the file as the platform made it; it is kept whole')
     .requiredOption('--source <id>', 'the source that the records stand under')
-    .action(async (kind: string, path: string, options: { source: string }) => {
+    .option('--map <file>', "with mapping: says which column of another archive's file is what")
+    .action(async (kind: string, path: string, options: { source: string; map?: string }) => {
       await using archive = await openHome(shell);
       requirePermission(archive.account, 'collect');
       const output = shell.output();
       const { outcome, file, findings } = await importFile(
         archive,
-        { kind, path, source: options.source },
+        { kind, path, source: options.source, map: options.map },
         {
           signal: shell.signal,
           onRead: (read, length) => output.progress(`reading ${percent(read, length)}`),
