@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { faultOf } from '../answer.ts';
 import type { Item } from '../collector.ts';
-import { HIDDEN_TAG } from '../meta/dialect.ts';
+import { HIDDEN_TAG } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 import type { ExportFile } from './export-file.ts';
 import { type ExportKind, memberNamed, type OpenedExport, type Read, smallMember } from './export-kind.ts';
