@@ -88,7 +88,12 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
     0,
     z.strictObject({
       checks: z.tuple([
-        z.strictObject({ source: text, ok: z.literal(true), findings: z.array(text).min(1) }),
+        z.strictObject({
+          source: text,
+          ok: z.literal(true),
+          findings: z.array(text).min(1),
+          refused: z.literal(false),
+        }),
       ]),
     }),
   ],
