@@ -69,6 +69,7 @@ export function openMetaCollector(
   const http = new Http([service], dependencies);
   const api: Api = { http, service, token, version: dialect.version };
   let found: string | null = null;
+  let showsReplies = false;
 
   async function findAccount(signal: AbortSignal): Promise<Profile & { exchange: Exchange }> {
     const answer = await ask(
@@ -95,6 +96,7 @@ export function openMetaCollector(
 
   async function* collect({ state, isLatest, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
     found = null;
+    showsReplies = false;
     const account = await findAccount(signal);
     const before = stateOf(state);
     if (before !== null && before.account !== account.id)
@@ -138,6 +140,7 @@ export function openMetaCollector(
     for (const one of walks.flatMap(([, { listed }]) => listed.toReversed()))
       if (one.thread !== null && one.replies > 0 && (isDue || isStirred(one)))
         yield* readThread(run, one, signal);
+    showsReplies = run.replies > 0;
     const isWhole = isDue && run.threadsWhole && walks.every(([, { ended }]) => ended === 'end');
     for (const [{ sort }, { ended, listed }] of walks)
       if (sort === 'post' && ended === 'end')
@@ -295,7 +298,7 @@ export function openMetaCollector(
     check,
     collect,
     lookUp: (identities, signal, lastCaptured = async () => null) =>
-      lookUpItems({ api, dialect, account: found }, identities, signal, lastCaptured),
+      lookUpItems({ api, dialect, account: found, showsReplies }, identities, signal, lastCaptured),
     async fetchMedia(reference, directory, signal) {
       const { contentType, ...fetched } = await http.download(reference.url, directory, { signal });
       const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;

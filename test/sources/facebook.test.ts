@@ -204,6 +204,37 @@ test('what is not shown is deleted only where the list in which it stood still a
   assert.deepEqual(await states(kept), ['unknown']);
 });
 
+test('comments that a token may no longer read, and that are counted all the same, are not taken for deleted', async (t) => {
+  const graph = await FakeGraph.start(t, FACEBOOK_STYLE);
+  const posts = ['1000_1', '1000_2'].map((id) => graph.add(id, id, { edge: 'published_posts' }));
+  const [comment, other] = posts.map((parent, n) => graph.add(`${n + 1}_11`, 'Why?', { parent }));
+  assert.ok(comment !== undefined && other !== undefined);
+  const collector = metaCollector(t, 'facebook', graph, patient({ attempts: 1 }));
+  const seen = await runOf(collector);
+  const states = async () => {
+    await runOf(collector, null, false);
+    return (await lookUpOf(collector, seen, [comment])).map((one) => one.state);
+  };
+  const isOf = (url: URL, id: string): boolean => url.pathname.includes(`/${id}`);
+  const withoutPermission = (except: string) => (url: URL, response: Parameters<typeof graph.instead>[1]) => {
+    if (isOf(url, except)) return false;
+    if (isOf(url, comment.id)) sendAnswer(response, graphError(100, 33));
+    else if (url.pathname.endsWith('/comments'))
+      sendJson(response, { data: [], summary: { total_count: 1 } });
+    else return false;
+    return true;
+  };
+  graph.instead = withoutPermission('nothing');
+  assert.deepEqual(await states(), ['unknown']);
+  // A comment elsewhere is shown to the token: so this one is gone, and is counted for some time yet.
+  graph.instead = withoutPermission('1000_2');
+  assert.deepEqual(await states(), ['deleted']);
+  graph.instead = () => false;
+  comment.deleted = true;
+  other.deleted = true;
+  assert.deepEqual(await states(), ['deleted']);
+});
+
 test('a token goes into a header only, and into nothing that is kept, whatever the platform writes back', async (t) => {
   const graph = await FakeGraph.start(t, FACEBOOK_STYLE);
   graph.pageSize = 1;

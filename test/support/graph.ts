@@ -144,11 +144,13 @@ export class FakeGraph {
     const left = there.filter((one) => all.indexOf(one) > place);
     const page = left.slice(0, Math.min(this.pageSize, Number(url.searchParams.get('limit') ?? 25)));
     const last = page.at(-1);
+    const summary = url.searchParams.has('summary') ? { summary: { total_count: there.length } } : {};
     const next = new URL(url, this.origin);
     next.searchParams.set('access_token', token);
     if (last !== undefined) next.searchParams.set('after', cursorOf(last));
     const cursors = { before: 'x', after: last === undefined ? 'x' : cursorOf(last) };
     return jsonAnswer({
+      ...summary,
       data: page.filter((one) => !one.unlisted).map((one) => only(this.style.view(this, one), fields)),
       ...(page.length === 0
         ? {}

@@ -88,6 +88,8 @@ export interface Dialect {
   readonly fields: Readonly<Record<Sort, string>>;
   /** What the lists of replies are asked for. */
   readonly threadParameters: Readonly<Record<string, string>>;
+  /** What has a list of replies tell how many there are besides, in `summary.total_count`; null where nothing does. */
+  readonly countParameters: Readonly<Record<string, string>> | null;
   /** Whether a list may go on where no address of a next page is given, but a cursor. */
   readonly goesOnWithoutNext: boolean;
   /** What the platform never tells, whoever asks: sentences. */

@@ -93,6 +93,7 @@ export const INSTAGRAM: Dialect = {
   fields: { post: MEDIA, story: MEDIA, reply: COMMENT },
   // More comments than these are not given at once.
   threadParameters: { limit: '50' },
+  countParameters: null,
   goesOnWithoutNext: false,
   gaps: [
     'Instagram does not tell who hid or deleted a comment, when or why, nor which accounts and words are blocked; comments of restricted accounts that nobody has approved, and what came and went between two readings, were never offered.',

@@ -1,6 +1,6 @@
 // Looks single items up after a run did not see them. The platform says the same of what was deleted and of what the token may not see, so
-// that alone is no deletion: the list where the item stood must answer too, now, to the same token. What ends by itself is then hidden, and no
-// deletion either. Whatever fails says nothing.
+// that alone is no deletion: the list where the item stood must answer too, now, to the same token, and not be empty while it counts what it
+// does not show. What ends by itself is then hidden, and no deletion either. Whatever fails says nothing.
 
 import type { Identity } from '../../core/vocabulary.ts';
 import { UnreadableAnswerError } from '../answer.ts';
@@ -15,6 +15,8 @@ export interface LookUpContext {
   readonly dialect: Dialect;
   /** The account's id as the run found it; null when none did. */
   readonly account: string | null;
+  /** Whether the run was shown any reply: then the token may read them. */
+  readonly showsReplies: boolean;
 }
 
 export async function* lookUpItems(
@@ -67,7 +69,7 @@ async function lookUp(
   if (home === null)
     throw new CollectError('not-the-expected-format', 'nothing tells in which list it stood', id);
   const key = home.lists.join(' ');
-  const found = homes.get(key) ?? requireAnswering(api, home.lists, signal);
+  const found = homes.get(key) ?? requireAnswering(context, home, signal);
   homes.set(key, found);
   await found;
   const was = dialect.read(sort, captured.part, place);
@@ -90,11 +92,27 @@ function homeOf(dialect: Dialect, captured: Captured, account: string): Home | n
 }
 
 /** @throws CollectError unless the first list answers, or, when what it belonged to has gone as well, the next */
-async function requireAnswering(api: Api, lists: Home['lists'], signal: AbortSignal): Promise<void> {
+async function requireAnswering(
+  { api, dialect, showsReplies }: LookUpContext,
+  { lists, post }: Home,
+  signal: AbortSignal,
+): Promise<void> {
   for (const [nth, list] of lists.entries()) {
-    const answer = await ask(api, list, { limit: '1', fields: 'id' }, signal);
+    // The first is the list of replies, if there is one.
+    const counting = post !== null && nth === 0 ? dialect.countParameters : null;
+    const answer = await ask(api, list, { limit: '1', fields: 'id', ...counting }, signal);
     if (!isNotShown(answer) || nth === lists.length - 1) {
-      listOf(answer);
+      const shown = listOf(answer);
+      const { summary } = (answer.document?.value ?? {}) as { summary?: { total_count?: unknown } | null };
+      const count = counting === null ? 0 : Number(summary?.total_count ?? 0);
+      // To a token that may no longer read what people wrote the list is empty. What was deleted can be counted too, so the count alone says nothing.
+      if (shown.length === 0 && count > 0 && !showsReplies)
+        throw new CollectError(
+          'access-lost',
+          `${dialect.name} counts ${count} below ${post} and shows none of them, nor any other in this run`,
+          list,
+          { hint: 'Check that the token still has the permission to read what people write.' },
+        );
       return;
     }
     // Where a permission is lacking, the list of what is there says the same.
