@@ -14,6 +14,7 @@ import type { ItemKind } from '../core/vocabulary.ts';
 import { CollectError } from './collect-error.ts';
 import type { Collector, Exchange, MediaReference } from './collector.ts';
 import { withoutSecrets } from './evidence.ts';
+import { itemWith } from './sighting.ts';
 
 export const MANUAL = 'manual';
 
@@ -108,23 +109,14 @@ export async function openManualCollector(
             sliceOffset: 0,
             sliceType: 'application/json',
             exchange: seen,
-            item: {
+            item: itemWith({
               kind: statement.kind,
               url: address,
               author: { id: null, handle: statement.author, name: null },
               createdAt: statement.postedAt,
               createdAtFrom: statement.postedAt === null ? 'unknown' : 'user',
-              title: null,
               text: statement.text ?? '',
-              contentWarning: null,
-              languages: [],
-              tags: [],
-              links: [],
-              inReplyTo: null,
-              threadRoot: null,
-              quotes: null,
-              reposts: null,
-            },
+            }),
             comparison: id,
             observations: {},
             media,

@@ -16,6 +16,7 @@ import { readPolicyFiles } from '../../src/policy/load.ts';
 import { type Restored, restoreArchive } from '../../src/restore.ts';
 import type { RestoreRequest } from '../../src/restored-home.ts';
 import { openEraser } from '../../src/store/eraser.ts';
+import { YEAR_SCHEDULE } from '../support/archive.ts';
 import { freshDatabase } from '../support/postgres.ts';
 
 /** A hold file, on what speaks of a street. */
@@ -117,28 +118,9 @@ export async function openRestored(
   return archive;
 }
 
-const SCHEDULE = `id: city
-version: "1"
-issuer: City of Example
-jurisdiction: US-EX
-effective: { from: 2020-01-01 }
-adopted: true
-adoptedBy: City Council, resolution 7
-adoptedOn: 2020-02-01
-series:
-  - code: POSTS
-    title: Posts
-    authority: [ { cite: Example Code 1, url: "https://example.gov/1", retrieved: 2026-11-01 } ]
-    match: { kinds: [post, reply] }
-    trigger: published
-    cutoff: none
-    period: P1Y
-    disposition: destroy
-`;
-
 /** Puts a schedule in force under which posts are destroyed after a year. */
 export async function adoptSchedule(archive: Archive): Promise<void> {
-  await writeFile(join(archive.settings.home, 'policies', 'schedules', 'city.yaml'), SCHEDULE);
+  await writeFile(join(archive.settings.home, 'policies', 'schedules', 'city.yaml'), YEAR_SCHEDULE);
   await putPolicyInForce(archive);
 }
 

@@ -27,26 +27,9 @@ import {
   type TestArchive,
   testArchive,
   verifyArchiveOf,
+  YEAR_SCHEDULE,
 } from '../support/archive.ts';
 
-const SCHEDULE = `id: city
-version: "1"
-issuer: City of Example
-jurisdiction: US-EX
-effective: { from: 2020-01-01 }
-adopted: true
-adoptedBy: City Council, resolution 7
-adoptedOn: 2020-02-01
-series:
-  - code: POSTS
-    title: Posts
-    authority: [ { cite: Example Code 1, url: "https://example.gov/1", retrieved: 2026-11-01 } ]
-    match: { kinds: [post, reply] }
-    trigger: published
-    cutoff: none
-    period: P1Y
-    disposition: destroy
-`;
 const HOLD = `id: smith
 matter: Smith v. City
 kind: litigation
@@ -91,7 +74,7 @@ describe('destruction', () => {
     await collectCity(made.archive);
     first.text = 'parade on Monday';
     await collectCity(made.archive);
-    await writeFile(policyFile('schedules/city.yaml'), SCHEDULE);
+    await writeFile(policyFile('schedules/city.yaml'), YEAR_SCHEDULE);
     await putPolicyInForce(made.archive);
     const { database, ledger, account } = made.archive;
     context = {

@@ -23,6 +23,26 @@ import { adminUrlOf, freshDatabase } from './postgres.ts';
 
 const environment: Environment = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
 
+/** A schedule under which posts and replies are destroyed after a year. */
+export const YEAR_SCHEDULE = `id: city
+version: "1"
+issuer: City of Example
+jurisdiction: US-EX
+effective: { from: 2020-01-01 }
+adopted: true
+adoptedBy: City Council, resolution 7
+adoptedOn: 2020-02-01
+series:
+  - code: POSTS
+    title: Posts
+    authority: [ { cite: Example Code 1, url: "https://example.gov/1", retrieved: 2026-11-01 } ]
+    match: { kinds: [post, reply] }
+    trigger: published
+    cutoff: none
+    period: P1Y
+    disposition: destroy
+`;
+
 export interface TestArchive {
   readonly home: string;
   readonly archive: Archive;

@@ -33,7 +33,7 @@ import { openEraser } from '../../src/store/eraser.ts';
 import { type ObjectStore, readObject } from '../../src/store/objects.ts';
 import { openStore } from '../../src/store/open.ts';
 import { FakePlatform } from '../support/appview.ts';
-import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
+import { collectCity, testArchive, verifyArchiveOf, YEAR_SCHEDULE } from '../support/archive.ts';
 import { muniment } from '../support/command.ts';
 import { emptyStore, endpoint, KINDS, nameStore, openAgain, SKIPPED, storeFile } from './places.ts';
 
@@ -41,25 +41,6 @@ const KILLS = Number(process.env.KILLS ?? 2);
 const PROGRAM = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const environment = { home: null, token: null, configFolder: '/nonexistent', variables: {} };
 const never = new AbortController().signal;
-
-const SCHEDULE = `id: city
-version: "1"
-issuer: City of Example
-jurisdiction: US-EX
-effective: { from: 2020-01-01 }
-adopted: true
-adoptedBy: City Council, resolution 7
-adoptedOn: 2020-02-01
-series:
-  - code: POSTS
-    title: Posts
-    authority: [ { cite: Example Code 1, url: "https://example.gov/1", retrieved: 2026-11-01 } ]
-    match: { kinds: [post, reply] }
-    trigger: published
-    cutoff: none
-    period: P1Y
-    disposition: destroy
-`;
 
 interface CopyOptions {
   readonly signal?: AbortSignal;
@@ -88,7 +69,7 @@ async function untilARunGoesOn(archive: Archive): Promise<void> {
 
 async function destroyOne(archive: Archive, home: string, text: string): Promise<string[]> {
   const { database, ledger, account, settings, store } = archive;
-  await writeFile(join(home, 'policies', 'schedules', 'city.yaml'), SCHEDULE);
+  await writeFile(join(home, 'policies', 'schedules', 'city.yaml'), YEAR_SCHEDULE);
   await putPolicyInForce(archive);
   const { record_id: record } = await database.db
     .selectFrom('snapshots')

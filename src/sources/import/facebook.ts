@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { faultOf } from '../answer.ts';
 import type { Item, MediaReference } from '../collector.ts';
+import { itemWith } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 import type { ExportFile } from './export-file.ts';
 import { type ExportKind, memberNamed, type OpenedExport, type Read, smallMember } from './export-kind.ts';
@@ -14,7 +15,6 @@ import {
   fileOf,
   type List,
   mediumOf,
-  NOTHING_ELSE,
   nameByContent,
   orNull,
   piecesOfLists,
@@ -212,15 +212,16 @@ class FacebookDownload implements OpenedExport {
     );
     const uris = [...new Set(files.map(({ uri }) => uri))];
     const comparison = { text, links: links.map(({ url }) => url), media: uris.map(fileOf) };
-    const item: Item = {
-      ...NOTHING_ELSE,
+    const item = itemWith({
+      url: null,
+
       kind: sort === 'reply' ? 'reply' : 'post',
       author: said.author,
       ...createdAt(said.timestamp),
       title: said.title || null,
       text,
       links,
-    };
+    });
     const { id, timestamp } = said;
     const identity =
       id === undefined

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { faultOf } from '../answer.ts';
 import type { Item } from '../collector.ts';
-import { HIDDEN_TAG } from '../sighting.ts';
+import { HIDDEN_TAG, itemWith } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 import type { ExportFile } from './export-file.ts';
 import { type ExportKind, memberNamed, type OpenedExport, type Read, smallMember } from './export-kind.ts';
@@ -15,7 +15,6 @@ import {
   fileOf,
   type List,
   mediumOf,
-  NOTHING_ELSE,
   nameByContent,
   orNull,
   piecesOfLists,
@@ -122,15 +121,16 @@ class InstagramDownload implements OpenedExport {
     const uris = [...new Set(media.map(({ uri }) => uri))];
     const isArchived = sort === 'archived_posts';
     const comparison = { text, media: uris.map(fileOf) };
-    const item: Item = {
-      ...NOTHING_ELSE,
+    const item = itemWith({
+      url: null,
+
       kind: sort === 'stories' ? 'story' : 'post',
       author: this.#author,
       ...createdAt(timestamp),
       title: null,
       text,
       tags: isArchived ? [HIDDEN_TAG] : [],
-    };
+    });
     return {
       imported: {
         identity: nameByContent(PLATFORM, [item.kind, this.#author.handle, timestamp, comparison]),
@@ -155,14 +155,15 @@ class InstagramDownload implements OpenedExport {
     return {
       imported: {
         identity: nameByContent(PLATFORM, ['reply', this.#author.handle, timestamp, on, text]),
-        item: {
-          ...NOTHING_ELSE,
+        item: itemWith({
+          url: null,
+
           kind: 'reply',
           author: this.#author,
           ...createdAt(timestamp),
           title: on === null ? null : `On a post of ${on}`,
           text,
-        },
+        }),
         comparison: { text, on },
         media: [],
       },

@@ -16,6 +16,7 @@ import {
   plainLink,
   textWithChoices,
 } from '../mastodon/sighting.ts';
+import { itemWith } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 import type { ExportFile } from './export-file.ts';
 import {
@@ -172,8 +173,9 @@ class MastodonExport implements OpenedExport {
     if (typeof boosted !== 'string' || !URL.canParse(boosted))
       return { rejected: 'a boost that does not say of what' };
     const createdAt = momentOf(activity.published ?? undefined);
-    const item: Item = {
-      ...NOTHING_ELSE,
+    const item = itemWith({
+      text: '',
+
       kind: 'repost',
       url: boosted,
       author: this.#author(),
@@ -181,7 +183,7 @@ class MastodonExport implements OpenedExport {
       createdAtFrom: createdAt === null ? 'unknown' : 'user',
       links: [plainLink(boosted)],
       reposts: boosted,
-    };
+    });
     return {
       imported: {
         identity: identityOf(activity.id),
@@ -211,8 +213,7 @@ class MastodonExport implements OpenedExport {
     const written = textWithChoices(plainText(content), choices);
     const warning = note.summary || null;
     const createdAt = momentOf(note.published ?? undefined);
-    const item: Item = {
-      ...NOTHING_ELSE,
+    const item = itemWith({
       kind: note.inReplyTo ? 'reply' : 'post',
       url: note.url ?? null,
       author: this.#author(),
@@ -231,7 +232,7 @@ class MastodonExport implements OpenedExport {
       links: linksOf(content).map(plainLink),
       inReplyTo: note.inReplyTo ?? null,
       quotes: note.quote ?? null,
-    };
+    });
     return {
       identity: identityOf(note.id),
       item,
@@ -253,19 +254,6 @@ class MastodonExport implements OpenedExport {
     };
   }
 }
-
-const NOTHING_ELSE = {
-  title: null,
-  text: '',
-  contentWarning: null,
-  languages: [],
-  tags: [],
-  links: [],
-  inReplyTo: null,
-  threadRoot: null,
-  quotes: null,
-  reposts: null,
-} as const;
 
 function handleOf({ id, preferredUsername }: Actor): string | null {
   return URL.canParse(id) ? `${preferredUsername}@${new URL(id).host}` : null;

@@ -94,18 +94,6 @@ export function mediumOf(file: ExportFile, root: string, uri: string): MediaRefe
 /** What stays the same of a medium from one download to the next. */
 export const fileOf = (uri: string): string => uri.slice(uri.lastIndexOf('/') + 1).replace(/\?.*$/, '');
 
-export const NOTHING_ELSE = {
-  url: null,
-  contentWarning: null,
-  languages: [],
-  tags: [],
-  links: [],
-  inReplyTo: null,
-  threadRoot: null,
-  quotes: null,
-  reposts: null,
-} as const;
-
 /** @returns what each list of the export begins with, up to the folder that its paths are told from */
 export function rootOf(path: string, beginning: RegExp): string {
   return path.slice(0, beginning.exec(path)?.index ?? 0);

@@ -6,6 +6,7 @@ import { InputError } from '../../core/errors.ts';
 import { CollectError } from '../collect-error.ts';
 import type { Item, Problem } from '../collector.ts';
 import { momentOf } from '../feed/item.ts';
+import { itemWith } from '../sighting.ts';
 import { identityOf, PLATFORM } from '../youtube/sighting.ts';
 import { headerOf, piecesOfRows, type Row } from './csv.ts';
 import type { ExportFile } from './export-file.ts';
@@ -149,8 +150,7 @@ class Takeout implements OpenedExport {
       /^video tag \d+$/i.test(name) && tag !== '' ? [tag] : [],
     );
     const language = cell('video audio language');
-    const item: Item = {
-      ...NOTHING_ELSE,
+    const item = itemWith({
       kind: 'post',
       url: `https://www.youtube.com/watch?v=${id}`,
       author: this.#author(cell('channel id')),
@@ -161,7 +161,7 @@ class Takeout implements OpenedExport {
       tags: [...new Set(tags)],
       inReplyTo: null,
       threadRoot: null,
-    };
+    });
     return {
       imported: { identity: identityOf(id), item, comparison: { title, description: text, tags }, media: [] },
     };
@@ -174,8 +174,7 @@ class Takeout implements OpenedExport {
     const video = cell('video id') || null;
     const root = video ?? (cell('post id') || null);
     const text = writtenIn(cell('comment text'));
-    const item: Item = {
-      ...NOTHING_ELSE,
+    const item = itemWith({
       kind: 'reply',
       url: video === null ? null : `https://www.youtube.com/watch?v=${video}&lc=${id}`,
       author: this.#author(cell('channel id')),
@@ -186,7 +185,7 @@ class Takeout implements OpenedExport {
       tags: [],
       inReplyTo: cell('parent comment id') || root,
       threadRoot: root,
-    };
+    });
     return { imported: { identity: identityOf(id), item, comparison: { text }, media: [] } };
   }
 
@@ -194,8 +193,6 @@ class Takeout implements OpenedExport {
     return { id: channel || null, handle: null, name: this.#channels.get(channel) || null };
   }
 }
-
-const NOTHING_ELSE = { contentWarning: null, links: [], quotes: null, reposts: null } as const;
 
 /** @returns what stands in a column, however its name is spelt; nothing where there is no such column */
 function cellIn(row: Row): (column: string) => string {
