@@ -243,6 +243,20 @@ const source = z.discriminatedUnion('platform', [
   z
     .strictObject({
       ...common,
+      platform: z.literal('flickr'),
+      account: z
+        .string()
+        .regex(
+          /^([A-Za-z0-9_-]{1,100}|\d{1,20}@N\d{2})$/,
+          'must be the name in flickr.com/photos/NAME, or a number such as "12345678@N00"',
+        ),
+      service: origin.default('https://api.flickr.com'),
+      key: z.string(),
+    })
+    .refine(({ service }) => !isReadableOnTheWay(service), { path: ['service'], message: READABLE }),
+  z
+    .strictObject({
+      ...common,
       platform: z.literal('linkedin'),
       account: z
         .string()
@@ -535,7 +549,8 @@ function resolved(
     if (one.platform === 'bluesky' || one.platform === 'feed' || one.platform === 'import') return one;
     const secret = (name: string, text: string): Secret =>
       secretOf(text, `${shownAs}: sources[${index}].${name}`, root, environment);
-    if (one.platform === 'youtube') return { ...one, key: secret('key', one.key) };
+    if (one.platform === 'youtube' || one.platform === 'flickr')
+      return { ...one, key: secret('key', one.key) };
     if (one.platform === 'reddit') {
       const { token, clientId = '', clientSecret = '', ...rest } = one;
       if (token !== undefined) return { ...rest, access: { token: secret('token', token) } };

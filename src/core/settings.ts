@@ -137,6 +137,16 @@ export interface XSettings extends CommonSourceSettings {
   readonly decision: { readonly by: string; readonly on: string; readonly cite: string } | null;
 }
 
+export interface FlickrSettings extends CommonSourceSettings {
+  readonly platform: 'flickr';
+  /** A name in addresses, or the account's number. */
+  readonly account: string;
+  /** The origin of the API. */
+  readonly service: string;
+  /** Of an application. */
+  readonly key: Secret;
+}
+
 export interface LinkedinSettings extends CommonSourceSettings {
   readonly platform: 'linkedin';
   /** An organisation's name in addresses, or its number. */
@@ -152,6 +162,7 @@ export interface LinkedinSettings extends CommonSourceSettings {
 export type SourceSettings =
   | BlueskySettings
   | FeedSettings
+  | FlickrSettings
   | MastodonSettings
   | MetaSettings
   | LinkedinSettings

@@ -6,6 +6,7 @@ import { openBlueskyCollector } from './bluesky.ts';
 import type { Meter } from './budget.ts';
 import type { Collector } from './collector.ts';
 import { openFeedCollector } from './feed.ts';
+import { openFlickrCollector } from './flickr.ts';
 import type { HttpDependencies } from './http.ts';
 import { openLinkedinCollector } from './linkedin.ts';
 import { openMastodonCollector } from './mastodon.ts';
@@ -43,6 +44,8 @@ export function openCollector(settings: SourceSettings, dependencies: CollectorD
       return openMetaCollector(INSTAGRAM, settings, dependencies);
     case 'threads':
       return openMetaCollector(THREADS, settings, dependencies);
+    case 'flickr':
+      return openFlickrCollector(settings, dependencies);
     case 'linkedin':
       return openLinkedinCollector(settings, dependencies);
     case 'reddit':

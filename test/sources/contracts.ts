@@ -5,6 +5,7 @@ import type { CollectorContract } from '../support/collector-stage.ts';
 import { bluesky } from './contracts/bluesky.ts';
 import { facebook } from './contracts/facebook.ts';
 import { feed } from './contracts/feed.ts';
+import { flickr } from './contracts/flickr.ts';
 import { instagram } from './contracts/instagram.ts';
 import { linkedin } from './contracts/linkedin.ts';
 import { mastodon } from './contracts/mastodon.ts';
@@ -17,6 +18,7 @@ export const CONTRACTS: Readonly<Record<Exclude<SourceSettings['platform'], 'imp
   bluesky,
   facebook,
   feed,
+  flickr,
   instagram,
   linkedin,
   mastodon,

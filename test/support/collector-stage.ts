@@ -50,8 +50,12 @@ export interface CollectorContract {
   readonly pageSize: number | null;
   /** How many replies deep a thread can go; null where the platform has none. */
   readonly threadDepth: number | null;
+  /** The platform gives all replies below an item in one answer; absent: in parts. */
+  readonly threadIsOneAnswer?: true;
   /** Whether the platform says that an item was deleted when it is asked for that item. */
   readonly tellsDeletions: boolean;
+  /** What deleted items of the account's own list count as; absent: deleted. */
+  readonly deletedItemsAre?: 'access-lost';
   /** Hours after which a run reads all again, where those before it read only what is new; 0 where every run reads all. */
   readonly readsAllAfter: number;
   /** The source as it stands in muniment.yaml, but for its id. */
@@ -337,7 +341,8 @@ export class CollectorStage {
     for (const [id, records] of byId) {
       if (new Set(records.map((row) => row.record)).size > 1) findings.doubled.push(`${id} has two records`);
       const [{ state }] = records as [(typeof rows)[number]];
-      if (!there.has(id) && this.contract.tellsDeletions && state !== 'deleted')
+      const states = ['deleted', this.contract.deletedItemsAre];
+      if (!there.has(id) && this.contract.tellsDeletions && !states.includes(state ?? 'there'))
         findings.lost.push(`${id} was deleted, and counts as ${state ?? 'there'}`);
     }
     findings.doubled.push(...(await pool.query<{ what: string }>(DOUBLED)).rows.map((row) => row.what));
