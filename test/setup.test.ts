@@ -125,7 +125,7 @@ async function killAtTable(table: string, home: string, database: FreshDatabase)
   });
 }
 
-test('init on an external database, killed at eight points, is finished by the same init', async (t) => {
+test('init on an external database, killed at many points, is finished by the same init', async (t) => {
   const points: [name: string, kill: (home: string, database: FreshDatabase) => Promise<boolean>][] = [
     ...(['unfinished', 'settings', 'signingKey', 'archiveSecret'] as const).map(
       (file): [string, (home: string, database: FreshDatabase) => Promise<boolean>] => [
@@ -145,7 +145,9 @@ test('init on an external database, killed at eight points, is finished by the s
       },
     ],
   ];
+  // Within `npm test` some of them, others each time.
   for (const [n, [name, kill]] of points.entries()) {
+    if (!isWhole && randomInt(points.length) >= 3) continue;
     await t.test(name, async () => {
       const database = await freshDatabase();
       try {

@@ -118,6 +118,8 @@ test(`two workers through ${MINUTES} minutes of a fast schedule, either killed a
   for (const late = Date.now() + RECOVERED_SECONDS * 1000; (await captured()) < posts; await sleep(200))
     assert.ok(Date.now() < late, `captured ${await captured()} of ${posts}\n${said()}`);
 
+  // Before it serves, a signal ends a process as it ends any other.
+  while (!serving.every(({ told }) => told.includes('Serving'))) await sleep(50);
   for (const { child } of serving) child.kill('SIGTERM');
   for (const { ended } of serving) assert.deepEqual(await ended, [0, null], said());
   const all = await jobs();

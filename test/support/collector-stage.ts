@@ -140,6 +140,8 @@ class Passing implements Clock {
 
 export class CollectorStage {
   readonly contract: CollectorContract;
+  /** What verification found in the archives that were left for new ones. */
+  readonly problemsLeft: string[] = [];
   readonly items: ShownItem[] = [];
   service: Service;
   /** Called for every request before it is answered: here things change while they are read. */
@@ -222,6 +224,7 @@ export class CollectorStage {
   async begin(source: string): Promise<void> {
     this.#begun += 1;
     if (this.#begun % SOURCES_IN_ARCHIVE === 0) {
+      this.problemsLeft.push(...(await this.problems()));
       await this.#place[Symbol.asyncDispose]();
       this.#place = await makePlace(this.#configured, this.#time);
     }
