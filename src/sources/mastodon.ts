@@ -11,7 +11,7 @@ import type { CollectOptions, Collector, CollectorEvent, Exchange, Problem } fro
 import { Http, type HttpDependencies } from './http.ts';
 import { type Api, type ApiAnswer, ask, refused, requireDocument } from './mastodon/api.ts';
 import { type LookUpContext, lookUpStatuses } from './mastodon/look-up.ts';
-import { actorOf, copiesOf, isOpen, PLATFORM, readProfile } from './mastodon/sighting.ts';
+import { actorOf, copiesOf, isOpen, PLATFORM, readProfile, statusOf } from './mastodon/sighting.ts';
 import {
   gap,
   incompleteThread,
@@ -21,7 +21,7 @@ import {
   readThread,
   type Thread,
 } from './mastodon/threads.ts';
-import { type AccountView, accountView, type StatusView, statusList, statusView } from './mastodon/views.ts';
+import { type AccountView, accountView, type StatusView, statusList } from './mastodon/views.ts';
 import type { JsonPart } from './slice.ts';
 import { areStillListed, isWholeDue, isYounger, reassigned } from './walk.ts';
 
@@ -274,7 +274,7 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
       const own: JsonPart[] = [];
       const unreadable = [];
       for (const part of parts) {
-        const read = statusView.safeParse(part.value);
+        const read = statusOf(part);
         if (read.success && read.data.account.id !== account.id) {
           const reason = 'somebody else’s status in the account’s list, not as a boost';
           unreadable.push({ bytes: part.raw(), exchange: answer.exchange, reason });
@@ -339,9 +339,7 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
       );
     }
     findings.push('its posts can be read');
-    const first = page.parts
-      .map(({ value }) => statusView.safeParse(value))
-      .find((read) => read.success)?.data;
+    const first = page.parts.map(statusOf).find((read) => read.success)?.data;
     if (first === undefined) return { account: settings.account, findings };
     const id = encodeURIComponent(first.id);
     const thread = await ask(api, `v1/statuses/${id}/context`, {}, signal);

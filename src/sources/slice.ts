@@ -1,7 +1,8 @@
-// Exact byte ranges of the values in a JSON document, so that an item can be kept as the platform wrote it. Values come from
-// JSON.parse over the whole document; this scanner only finds where each stands, and every slice is checked against its value.
+// Exact byte ranges of the values in a JSON document, so that an item can be kept as the platform wrote it. The document is JSON where
+// JSON.parse takes it; our scanner finds where each value stands; and the value of a part is what JSON.parse makes of that part's own bytes,
+// so that what is read and what is kept cannot differ.
 
-import { isDeepStrictEqual } from 'node:util';
+import { isUtf8 } from 'node:buffer';
 
 /** The bytes are not one JSON document in UTF-8, or nest too deeply. */
 export class UnreadableJsonError extends SyntaxError {}
@@ -9,15 +10,6 @@ export class UnreadableJsonError extends SyntaxError {}
 /** Levels of nesting read in a document (a thread nests two per reply) and in one item. */
 const DEEPEST = 5000;
 const DEEPEST_SLICE = 200;
-
-interface Place {
-  readonly start: number;
-  end: number;
-  /** Levels of nesting: 0 for a scalar. */
-  height: number;
-  readonly members: Map<string, Place> | null;
-  readonly elements: Place[] | null;
-}
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -53,112 +45,189 @@ function scalarEnd(bytes: Uint8Array, start: number): number {
   return at;
 }
 
+/** Numbers that {@link Places} holds of a value. */
+const WIDTH = 4;
+const END = 1;
+const NEXT = 2;
+const HEIGHT = 3;
+
 /**
- * Finds every value's place. The document is known to be well-formed (JSON.parse took it), so separators only need skipping;
- * of a repeated key the last place counts, as it does for JSON.parse. No recursion: depth costs memory, not stack.
+ * Where every value stands, in the order in which they begin; a member's key stands before its value. Of each: where it begins and ends, the
+ * place after its last descendant, and its levels of nesting (0: a scalar). Plain numbers, for a body has more values than objects are cheap.
  */
-function placesOf(bytes: Buffer, begin: number, deepest: number): Place {
-  const open: Place[] = [];
-  let key: string | null = null;
-  let root: Place | null = null;
-  let at = begin;
-  const enter = (place: Place): void => {
-    const parent = open.at(-1);
-    if (parent === undefined) root = place;
-    else if (parent.elements !== null) parent.elements.push(place);
-    else parent.members?.set(key as string, place);
-    key = null;
-  };
-  while (at < bytes.length) {
-    const byte = bytes[at];
-    if (isSpace(byte) || byte === COMMA || byte === COLON) {
+class Places {
+  count = 0;
+  #numbers = new Int32Array(WIDTH * 1024);
+
+  /** @returns the place of a value, whose end and next are not known yet where it is no scalar */
+  add(start: number, end: number): number {
+    const at = this.count * WIDTH;
+    if (at === this.#numbers.length) {
+      const grown = new Int32Array(this.#numbers.length * 2);
+      grown.set(this.#numbers);
+      this.#numbers = grown;
+    }
+    this.#numbers[at] = start;
+    this.#numbers[at + END] = end;
+    this.#numbers[at + NEXT] = this.count + 1;
+    this.count += 1;
+    return this.count - 1;
+  }
+
+  close(place: number, end: number, height: number): void {
+    const at = place * WIDTH;
+    this.#numbers[at + END] = end;
+    this.#numbers[at + NEXT] = this.count;
+    this.#numbers[at + HEIGHT] = height;
+  }
+
+  start = (place: number): number => this.#numbers[place * WIDTH] as number;
+  end = (place: number): number => this.#numbers[place * WIDTH + END] as number;
+  next = (place: number): number => this.#numbers[place * WIDTH + NEXT] as number;
+  height = (place: number): number => this.#numbers[place * WIDTH + HEIGHT] as number;
+}
+
+/**
+ * Finds every value's place. The document is known to be well-formed (JSON.parse took it), so separators only need skipping.
+ * No recursion: depth costs memory, not stack.
+ */
+function placesOf(bytes: Buffer, begin: number, deepest: number): Places {
+  const places = new Places();
+  const open: number[] = [];
+  /** Height of what has been seen within each that is open. */
+  const heights: number[] = [];
+  const { length } = bytes;
+  for (let at = begin; at < length; ) {
+    const byte = bytes[at] as number;
+    if (byte === QUOTE) {
+      const end = stringEnd(bytes, at);
+      places.add(at, end);
+      at = end;
+    } else if (byte === COMMA || byte === COLON || isSpace(byte)) {
       at += 1;
-    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
-      at += 1;
-      const closed = open.pop();
-      if (closed !== undefined) closed.end = at;
-      const parent = open.at(-1);
-      if (closed !== undefined && parent !== undefined)
-        parent.height = Math.max(parent.height, closed.height + 1);
     } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
       if (open.length >= deepest)
         throw new UnreadableJsonError(`the document nests deeper than ${deepest} levels`);
-      const isObject = byte === OPEN_BRACE;
-      const place: Place = {
-        start: at,
-        end: at,
-        height: 1,
-        members: isObject ? new Map() : null,
-        elements: isObject ? null : [],
-      };
-      enter(place);
-      open.push(place);
+      open.push(places.add(at, at));
+      heights.push(1);
       at += 1;
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+      at += 1;
+      const height = heights.pop() as number;
+      places.close(open.pop() as number, at, height);
+      const outer = heights.length - 1;
+      if (outer >= 0 && (heights[outer] as number) <= height) heights[outer] = height + 1;
     } else {
       const end = scalarEnd(bytes, at);
-      if (byte === QUOTE && key === null && open.at(-1)?.members != null) {
-        key = JSON.parse(bytes.toString('utf8', at, end)) as string;
-      } else {
-        enter({ start: at, end, height: 0, members: null, elements: null });
-      }
+      places.add(at, end);
       at = end;
     }
   }
-  if (root === null) throw new UnreadableJsonError('the document is empty');
-  return root;
+  if (places.count === 0 || open.length > 0 || places.next(0) !== places.count)
+    throw new UnreadableJsonError('the document is not one value');
+  return places;
 }
 
-/** A value together with the exact bytes that it was read from. */
-export class JsonPart {
-  readonly value: unknown;
-  readonly #bytes: Buffer;
-  readonly #place: Place;
+/** What one document's parts have in common. */
+interface Body {
+  readonly bytes: Buffer;
+  readonly places: Places;
+}
 
-  constructor(value: unknown, bytes: Buffer, place: Place) {
-    this.value = value;
-    this.#bytes = bytes;
+/** A value together with the exact bytes that it is read from. */
+export class JsonPart {
+  readonly #body: Body;
+  readonly #place: number;
+  readonly #within: { readonly part: JsonPart; readonly name: string | number } | null;
+  #value: { readonly is: unknown } | null = null;
+
+  private constructor(body: Body, place: number, within: { part: JsonPart; name: string | number } | null) {
+    this.#body = body;
     this.#place = place;
+    this.#within = within;
+  }
+
+  /** @param value what JSON.parse made of the whole document */
+  static whole(value: unknown, body: Body): JsonPart {
+    const part = new JsonPart(body, 0, null);
+    part.#value = { is: value };
+    return part;
+  }
+
+  /** What its own bytes say. Of what nests too deeply to be kept as an item it is what the document says there: read once, however deep. */
+  get value(): unknown {
+    this.#value ??= {
+      is: this.#isDeep && this.#within !== null ? this.#found() : JSON.parse(this.#text(this.#place)),
+    };
+    return this.#value.is;
+  }
+
+  get #isDeep(): boolean {
+    return this.#body.places.height(this.#place) > DEEPEST_SLICE;
+  }
+
+  #found(): unknown {
+    const { part, name } = this.#within as { part: JsonPart; name: string | number };
+    return (part.value as Record<string | number, unknown>)[name];
   }
 
   /** Bytes from the beginning of the document, a byte order mark included. */
   get offset(): number {
-    return this.#place.start;
+    return this.#body.places.start(this.#place);
   }
 
-  /** @returns the exact bytes of this value, unchecked: for what is put aside rather than read */
+  /** @returns the exact bytes of this value, however deep it nests: for what is put aside rather than read */
   raw(): Buffer {
-    return Buffer.from(this.#bytes.subarray(this.#place.start, this.#place.end));
+    const { bytes, places } = this.#body;
+    return Buffer.from(bytes.subarray(places.start(this.#place), places.end(this.#place)));
   }
 
-  /** @returns the exact bytes of this value. @throws UnreadableJsonError unless they parse to the value on their own */
+  /** @returns the exact bytes of this value. @throws UnreadableJsonError when it nests too deeply to be kept as an item */
   slice(): Buffer {
-    if (this.#place.height > DEEPEST_SLICE) {
+    if (this.#isDeep)
       throw new UnreadableJsonError(
-        `the value at byte ${this.#place.start} nests deeper than ${DEEPEST_SLICE} levels`,
+        `the value at byte ${this.offset} nests deeper than ${DEEPEST_SLICE} levels`,
       );
-    }
-    const bytes = this.raw();
-    if (!isDeepStrictEqual(JSON.parse(bytes.toString('utf8')), this.value)) {
-      throw new UnreadableJsonError(
-        `the bytes from ${this.#place.start} to ${this.#place.end} are not the value found there`,
-      );
-    }
-    return bytes;
+    return this.raw();
   }
 
-  /** @returns the member of an object, or undefined when this is no object or has none of that name */
+  /** @returns the member of an object, or undefined when this is no object or has none of that name; of a repeated name the last */
   member(name: string): JsonPart | undefined {
-    const place = this.#place.members?.get(name);
-    if (place === undefined) return undefined;
-    return new JsonPart((this.value as Record<string, unknown>)[name], this.#bytes, place);
+    if (!this.#begins(OPEN_BRACE)) return undefined;
+    const { places } = this.#body;
+    const end = places.next(this.#place);
+    let found: number | null = null;
+    for (let key = this.#place + 1; key < end; key = places.next(key + 1)) {
+      if (this.#isKey(key, name)) found = key + 1;
+    }
+    return found === null ? undefined : new JsonPart(this.#body, found, { part: this, name });
   }
 
   /** @returns the elements of an array, in order; none when this is no array */
   elements(): JsonPart[] {
-    const values = this.value as readonly unknown[];
-    return (this.#place.elements ?? []).map(
-      (place, index) => new JsonPart(values[index], this.#bytes, place),
-    );
+    if (!this.#begins(OPEN_BRACKET)) return [];
+    const { places } = this.#body;
+    const end = places.next(this.#place);
+    const parts: JsonPart[] = [];
+    for (let place = this.#place + 1; place < end; place = places.next(place))
+      parts.push(new JsonPart(this.#body, place, { part: this, name: parts.length }));
+    return parts;
+  }
+
+  #begins(byte: number): boolean {
+    return this.#body.bytes[this.offset] === byte;
+  }
+
+  #text(place: number): string {
+    const { bytes, places } = this.#body;
+    return bytes.toString('utf8', places.start(place), places.end(place));
+  }
+
+  #isKey(place: number, name: string): boolean {
+    const { places } = this.#body;
+    // No byte of a key makes more than a character, quotes included: most keys need not be read to know.
+    if (places.end(place) - places.start(place) < name.length + 2) return false;
+    return JSON.parse(this.#text(place)) === name;
   }
 }
 
@@ -171,18 +240,13 @@ export function readJsonDocument(body: Uint8Array, deepest: number = DEEPEST): J
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const begin = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
   const value = parsed(bytes.subarray(begin));
-  return new JsonPart(value, bytes, placesOf(bytes, begin, deepest));
+  return JsonPart.whole(value, { bytes, places: placesOf(bytes, begin, deepest) });
 }
 
-function parsed(bytes: Uint8Array): unknown {
-  let text: string;
+function parsed(bytes: Buffer): unknown {
+  if (!isUtf8(bytes)) throw new UnreadableJsonError('the bytes are not valid UTF-8');
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (cause) {
-    throw new UnreadableJsonError('the bytes are not valid UTF-8', { cause });
-  }
-  try {
-    return JSON.parse(text);
+    return JSON.parse(bytes.toString('utf8'));
   } catch (cause) {
     throw new UnreadableJsonError('the text is not valid JSON', { cause });
   }

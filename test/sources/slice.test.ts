@@ -58,19 +58,25 @@ function jsonText(pick: (below: number) => number, depth: number): string {
   return space() + content + space();
 }
 
-function checkAll(part: JsonPart, body: Buffer): number {
+/** @param found what JSON.parse finds in that place of the whole document */
+function checkAll(part: JsonPart, body: Buffer, found: unknown): number {
   const slice = Buffer.from(part.slice());
   assert.deepEqual(slice, body.subarray(part.offset, part.offset + slice.length));
   assert.deepEqual(JSON.parse(slice.toString('utf8')), part.value);
+  assert.deepEqual(part.value, found);
   let checked = 1;
-  for (const element of part.elements()) checked += checkAll(element, body);
-  if (part.value !== null && typeof part.value === 'object' && !Array.isArray(part.value)) {
-    for (const name of Object.keys(part.value)) {
+  const elements = part.elements();
+  assert.equal(elements.length, Array.isArray(found) ? found.length : 0);
+  for (const [index, element] of elements.entries())
+    checked += checkAll(element, body, (found as unknown[])[index]);
+  if (found !== null && typeof found === 'object' && !Array.isArray(found)) {
+    for (const [name, value] of Object.entries(found)) {
       const member = part.member(name);
       assert.ok(member, `no member ${JSON.stringify(name)}`);
-      checked += checkAll(member, body);
+      checked += checkAll(member, body, value);
     }
   }
+  assert.equal(part.member('a name that nothing has'), undefined);
   return checked;
 }
 
@@ -82,7 +88,7 @@ test('every value of any JSON document is cut as exactly the bytes that it was r
     const body = Buffer.from((round % 5 === 0 ? '\ufeff' : '') + text);
     const document = readJsonDocument(body);
     assert.deepEqual(document.value, JSON.parse(text));
-    checked += checkAll(document, body);
+    checked += checkAll(document, body, document.value);
   }
   assert.ok(checked > 4000, `${checked} values`);
 });
@@ -115,4 +121,16 @@ test('nesting beyond the limit is refused without exhausting the stack', () => {
   );
   const deep = readJsonDocument(Buffer.from('['.repeat(1000) + ']'.repeat(1000)));
   assert.throws(() => deep.slice(), UnreadableJsonError);
+});
+
+test('of what nests too deeply to be an item every part is still told, each read once', () => {
+  const levels = 4000;
+  const document = readJsonDocument(Buffer.from(`${'{"a":['.repeat(levels / 2)}1${']}'.repeat(levels / 2)}`));
+  let depth = 0;
+  for (let part: JsonPart | undefined = document; part !== undefined; depth += 1) {
+    const inner: JsonPart | undefined = part.member('a') ?? part.elements()[0];
+    if (inner !== undefined) assert.equal(typeof inner.value, depth === levels - 1 ? 'number' : 'object');
+    part = inner;
+  }
+  assert.equal(depth, levels + 1);
 });

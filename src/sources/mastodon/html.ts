@@ -4,6 +4,7 @@ import { Parser } from 'htmlparser2';
 
 /** @returns the targets of links in their order, each once; mentions of accounts and hashtags are none */
 export function linksOf(html: string): string[] {
+  if (!/<a/i.test(html)) return [];
   const links = new Set<string>();
   const parser = new Parser({
     onopentag(name, { href, class: classes, rel }) {

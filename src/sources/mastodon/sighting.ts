@@ -59,10 +59,22 @@ export function isOpen({ visibility }: StatusView): boolean {
   return !CLOSED.has(visibility ?? 'public');
 }
 
+const statuses = new WeakMap<JsonPart, ReturnType<typeof statusView.safeParse>>();
+
+/** @returns the status that stands there, or what is wrong with it: checked once, however many ask */
+export function statusOf(part: JsonPart): ReturnType<typeof statusView.safeParse> {
+  let read = statuses.get(part);
+  if (read === undefined) {
+    read = statusView.safeParse(part.value);
+    statuses.set(part, read);
+  }
+  return read;
+}
+
 /** Reads a status. Never throws for what the server sent: an unreadable one is rejected with its bytes. */
 export function readStatus(part: JsonPart, reading: Reading): Read {
   const { exchange } = reading;
-  const read = statusView.safeParse(part.value);
+  const read = statusOf(part);
   if (!read.success) return rejected(part, exchange, `not a status: ${faultOf(read.error)}`);
   const status = read.data;
   if (!isOpen(status)) return { closed: status };
@@ -204,7 +216,7 @@ function authorOf(account: AccountView, domain: string): Item['author'] {
 export const plainLink = (url: string): Item['links'][number] => ({ url, title: null, description: null });
 
 function itemOf(status: StatusView, written: Written, { known, domain }: Reading): Item {
-  const links = linksOf(written.content).map(plainLink);
+  const links = wordsOf(written).links.map(plainLink);
   const { card } = status;
   if (written === status && card && URL.canParse(card.url)) {
     const shown = { url: card.url, title: card.title || null, description: card.description || null };
@@ -249,10 +261,23 @@ function boostOf(status: StatusView, boosted: NonNullable<StatusView['reblog']>,
   };
 }
 
+const words = new WeakMap<Written, { readonly text: string; readonly links: readonly string[] }>();
+
+/** What the HTML of a status says, read once: the item, its comparison and that of an import all ask. */
+function wordsOf(written: Written): { readonly text: string; readonly links: readonly string[] } {
+  let read = words.get(written);
+  if (read === undefined) {
+    read = { text: plainText(written.content), links: linksOf(written.content) };
+    words.set(written, read);
+  }
+  return read;
+}
+
 /** @returns the text with the answers of a poll, one a line, as its author wrote them */
-function textOf({ content, poll }: Written): string {
+function textOf(written: Written): string {
+  const { poll } = written;
   return textWithChoices(
-    plainText(content),
+    wordsOf(written).text,
     (poll?.options ?? []).map(({ title }) => title),
   );
 }
@@ -298,8 +323,7 @@ function rootOf(id: string, known: Known): string | null {
 /** @param editedAt to the second, as ActivityPub carries it from server to server; null for what was never edited */
 function comparisonOf(written: Written | EditView, editedAt: string | null | undefined): Json {
   return {
-    text: plainText(written.content),
-    links: linksOf(written.content),
+    ...wordsOf(written),
     warning: written.spoiler_text || null,
     sensitive: written.sensitive ?? false,
     media: (written.media_attachments ?? []).map(({ type, description }) => [type, description ?? '']),
