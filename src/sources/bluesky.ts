@@ -3,6 +3,7 @@
 // is in bluesky/sighting.ts.
 
 import { rm } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { Json } from '../core/canonical.ts';
 import { instantText } from '../core/clock.ts';
 import type { BlueskySettings } from '../core/settings.ts';
@@ -10,9 +11,20 @@ import { quarantined, rejected, UnreadableAnswerError } from './answer.ts';
 import { sha256OfContentId } from './bluesky/content-id.ts';
 import { lookUpItems } from './bluesky/look-up.ts';
 import { Repositories } from './bluesky/repositories.ts';
-import { momentOrNull, PLATFORM, readPost, readRepost } from './bluesky/sighting.ts';
+import {
+  momentOrNull,
+  PLATFORM,
+  PROFILE_KEY,
+  PROFILES,
+  parseAtUri,
+  profileComparison,
+  readPost,
+  readProfile,
+  readRepost,
+  showsProfile,
+} from './bluesky/sighting.ts';
 import { incompleteThread, readThread, type ThreadReader } from './bluesky/threads.ts';
-import { feedPage, profileView, resolvedHandle } from './bluesky/views.ts';
+import { feedPage, type ProfileView, profileView, repoRecord, resolvedHandle } from './bluesky/views.ts';
 import { callXrpc, requireAccepted, type XrpcAnswer, xrpcAddress } from './bluesky/xrpc.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Problem, Rejected, Sighting } from './collector.ts';
@@ -35,6 +47,8 @@ interface Account {
   readonly did: string;
   readonly handle: string;
   readonly postsCount: number | null;
+  readonly profile: ProfileView;
+  readonly answer: XrpcAnswer;
 }
 
 /** What a complete run leaves for the next. */
@@ -48,6 +62,8 @@ interface State {
   readonly posts: number | null;
   /** The newest elements of the feed, newest first, each with its count of replies. */
   readonly newest: readonly (readonly [uri: string, replies: number])[];
+  /** What stood in the profile, and the content id of its record, so that this is asked for only when that changes. */
+  readonly profile?: { readonly shown: Json; readonly cid: string | null };
 }
 
 /** What is remembered of an element until the feed has been read. */
@@ -105,7 +121,44 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     const profile = profileView.safeParse(answer.document.value);
     if (!profile.success || profile.data.did !== did)
       throw new UnreadableAnswerError(answer, `${service} gives no profile of ${did}`);
-    return { did, handle: profile.data.handle, postsCount: profile.data.postsCount ?? null };
+    const { handle, postsCount } = profile.data;
+    return { did, handle, postsCount: postsCount ?? null, profile: profile.data, answer };
+  }
+
+  /** The content id of the profile's record; null when the repository does not give it, which takes nothing from what the service shows. */
+  async function profileId(did: string, signal: AbortSignal): Promise<string | null> {
+    try {
+      const located = await repositories.locate(did, signal);
+      if ('gone' in located) return null;
+      const parameters = { repo: did, collection: PROFILES, rkey: PROFILE_KEY };
+      const answer = await callXrpc(http, located.origin, 'com.atproto.repo.getRecord', parameters, signal);
+      const record = repoRecord.safeParse(answer.document.value);
+      return record.success && parseAtUri(record.data.uri)?.did === did ? (record.data.cid ?? null) : null;
+    } catch (error) {
+      if (error instanceof CollectError) return null;
+      throw error;
+    }
+  }
+
+  /** The profile, where the account has one, as a page of its own, and what the next run is to know of it. */
+  async function profilePage(
+    { did, profile, answer }: Account,
+    before: State['profile'],
+    signal: AbortSignal,
+  ): Promise<{ events: CollectorEvent[]; known: State['profile'] }> {
+    if (!showsProfile(profile)) return { events: [], known: undefined };
+    const shown = profileComparison(profile);
+    const isKnown = before !== undefined && before.cid !== null && isDeepStrictEqual(before.shown, shown);
+    const cid = isKnown ? before.cid : await profileId(did, signal);
+    const { document, exchange } = answer;
+    const sighting = await readProfile(document, profile, cid, exchange, blobAddress(signal));
+    const unreadable =
+      sighting === null ? [rejected(document, exchange, 'the profile nests too deeply').rejected] : [];
+    const sightings = sighting === null ? [] : [sighting];
+    return {
+      events: [{ type: 'page', exchange, sightings, rejected: unreadable }],
+      known: { shown, cid },
+    };
   }
 
   async function resolveHandle(handle: string, signal: AbortSignal): Promise<string> {
@@ -144,6 +197,8 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
       covered: new Set(),
       notShown: 0,
     };
+    const profile = await profilePage(account, before?.profile, signal);
+    yield* profile.events;
     const feed: Feed = { listed: [], unnamedReposts: 0, pages: 0, ended: 'broken' };
     yield* readFeed(account, reader, feed, isDue ? null : before, signal);
     const remembered = new Map(before?.newest);
@@ -182,6 +237,7 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
       pages: isWhole || before === null ? feed.pages : before.pages,
       posts: account.postsCount,
       newest: feed.listed.slice(0, REMEMBERED).map(({ uri, replies }) => [uri, replies]),
+      ...(profile.known === undefined ? {} : { profile: profile.known }),
     };
     yield { type: 'end', coverage: isWhole ? 'all' : 'recent', state: next as unknown as Json };
   }

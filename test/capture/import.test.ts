@@ -513,8 +513,24 @@ test('the repository of a Bluesky account and what the network shows of it are t
   await t.test(
     'the network goes on with the records: of the same words only the picture is new, an edit is a version',
     async () => {
+      platform.profile = { displayName: 'City of Example', description: 'Official', avatar: PNG };
       const live = await collectCity(archive);
-      assert.deepEqual([live.status, live.captured, live.media], ['complete', 0, 1]);
+      assert.deepEqual([live.status, live.captured, live.media], ['complete', 0, 2]);
+      const profiles = async () =>
+        (await versionsOf(archive, `at://${did}/app.bsky.actor.profile/self`)).map(({ cause, item }) => [
+          cause,
+          item.title,
+        ]);
+      assert.deepEqual(await profiles(), [
+        ['first', 'City of Example'],
+        ['media', 'City of Example'],
+      ]);
+      platform.profile.displayName = 'Town of Example';
+      platform.followers = 5;
+      assert.equal((await collectCity(archive)).changed, 1);
+      platform.followers = 6;
+      assert.equal((await collectCity(archive)).changed, 0);
+      assert.deepEqual((await profiles()).at(-1), ['changed', 'Town of Example']);
       assert.deepEqual(
         (await versionsOf(archive, uris[1])).map(({ cause, collector }) => [cause, collector]),
         [

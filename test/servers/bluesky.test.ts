@@ -58,6 +58,7 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
     );
     return { sightings, end: events.at(-1) };
   };
+  const profileOf = ({ did }: { did: string }): string => `at://${did}/app.bsky.actor.profile/self`;
   const lookUp = async (collector: Collector, uris: readonly string[]): Promise<LookUp[]> => {
     const found = new Map<string, LookUp>();
     for await (const one of collector.lookUp(uris.map(identityOf), signal))
@@ -89,7 +90,10 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
     await using collector = open('city-one.test');
     assert.equal((await collector.check(signal)).account, '@city-one.test');
     const { sightings, end } = await run(collector);
-    assert.deepEqual([...sightings.keys()].sort(), [root.uri, ...replies, quote.uri, repost.uri].sort());
+    assert.deepEqual(
+      [...sightings.keys()].sort(),
+      [profileOf(city), root.uri, ...replies, quote.uri, repost.uri].sort(),
+    );
     assert.ok(end?.type === 'end');
     assert.equal(end.coverage, 'all');
     assert.equal((end.state as { account: string }).account, city.did);
@@ -121,7 +125,7 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
     await network.settle();
     await using collector = open(city.did);
     const { sightings } = await run(collector);
-    assert.deepEqual([...sightings.keys()].sort(), posted.sort());
+    assert.deepEqual([...sightings.keys()].sort(), [profileOf(city), ...posted].sort());
   });
 
   test('edits keep their address under another content id; deletions and ended accounts are told apart by direct look-ups', async () => {
@@ -135,14 +139,14 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
     await network.settle();
     await using collector = open('city-three.test');
     const first = await run(collector);
-    assert.equal(first.sightings.size, 4);
+    assert.equal(first.sightings.size, 5);
     await city.edit(root, { text: 'hearing on the 19th' });
     await city.remove(gone);
     await ann.remove(angry);
     await leaving.deactivate();
     await network.settle();
     const second = await run(collector);
-    assert.deepEqual([...second.sightings.keys()], [root.uri]);
+    assert.deepEqual([...second.sightings.keys()], [profileOf(city), root.uri]);
     assert.equal(second.sightings.get(root.uri)?.item.text, 'hearing on the 19th');
     assert.notDeepEqual(
       second.sightings.get(root.uri)?.comparison,

@@ -125,7 +125,7 @@ test('a real network as recorded: posts in four scripts, replies three deep, med
   assert.equal(end?.coverage, 'all');
   assert.ok(sightings.length >= 20);
   for (const one of sightings) {
-    if (one.item.kind === 'repost') continue;
+    if (one.item.kind === 'repost' || one.item.kind === 'profile') continue;
     const view = JSON.parse(Buffer.from(one.slice).toString('utf8'));
     assert.equal(view.uri, one.identity.platformId);
     assert.equal(view.record.text, one.item.text);
@@ -270,6 +270,73 @@ test('a long feed is read until it meets what is known, in three requests where 
   assert.equal((await next()).coverage, 'recent');
   state = { ...(state as unknown as object), wholeAt: '2026-10-31T16:00:00Z' };
   assert.equal((await next()).coverage, 'all', 'once a day everything is read');
+});
+
+test('a profile is a record of its own: what stands in it is compared, with the content ids of its pictures; what others say and count is not', async (t) => {
+  const picture = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku';
+  const asked: string[] = [];
+  let shown: Record<string, unknown> = {};
+  const { origin } = await answering(t, (_, response, url) => {
+    asked.push(url.pathname.split('.').at(-1) as string);
+    if (url.pathname.endsWith('getProfile')) sendJson(response, { did: CITY, handle: 'city.test', ...shown });
+    else if (url.pathname.endsWith('getAuthorFeed')) sendJson(response, { feed: [] });
+    else if (url.pathname.endsWith('getRecord'))
+      sendJson(response, { uri: `at://${CITY}/app.bsky.actor.profile/self`, cid: 'bafyprofile', value: {} });
+    else sendJson(response, { error: 'MethodNotImplemented' }, 501);
+  });
+  const collector = collectorAt(t, origin);
+  const profile = async (state: Json = null) => {
+    asked.length = 0;
+    const { sightings, end, problems } = await run(collector, state);
+    assert.deepEqual(problems, []);
+    return { sighting: sightings[0], state: end?.state ?? null };
+  };
+  assert.equal((await profile()).sighting, undefined);
+  shown = {
+    displayName: 'City',
+    description: 'Official',
+    avatar: `https://pictures.example/img/avatar/plain/${CITY}/${picture}@jpeg`,
+    labels: [
+      { src: CITY, val: '!no-unauthenticated' },
+      { src: ANN, val: 'government' },
+    ],
+    followersCount: 7,
+  };
+  const first = await profile();
+  assert.deepEqual(asked, ['getProfile', 'getRecord', 'getAuthorFeed']);
+  const { sighting } = first;
+  assert.deepEqual(
+    [sighting?.identity.platformId, sighting?.item.kind, sighting?.item.title, sighting?.item.text],
+    [`at://${CITY}/app.bsky.actor.profile/self`, 'profile', 'City', 'Official'],
+  );
+  assert.deepEqual(
+    [sighting?.item.contentWarning, sighting?.item.tags, sighting?.observations],
+    ['!no-unauthenticated', [`labelled government by ${ANN}`], { followers: 7 }],
+  );
+  assert.deepEqual(
+    sighting?.media.map(({ role, contentId }) => [role, contentId]),
+    [['avatar', picture]],
+  );
+  assert.deepEqual(sighting?.former, { rule: 'bluesky-import/1', comparison: { cid: 'bafyprofile' } });
+  shown = { ...shown, followersCount: 9, labels: [{ src: CITY, val: '!no-unauthenticated' }] };
+  const second = await profile(first.state);
+  assert.deepEqual(asked, ['getProfile', 'getAuthorFeed']);
+  assert.deepEqual(
+    [second.sighting?.comparison, second.sighting?.former],
+    [sighting?.comparison, sighting?.former],
+  );
+  for (const change of [
+    { displayName: 'Town' },
+    { description: '' },
+    { avatar: undefined },
+    { banner: shown.avatar },
+  ]) {
+    const before = shown;
+    shown = { ...before, ...change };
+    assert.notDeepEqual((await profile(first.state)).sighting?.comparison, sighting?.comparison);
+    assert.ok(asked.includes('getRecord'));
+    shown = before;
+  }
 });
 
 test('a feed that pages in circles ends the run as partial', async (t) => {

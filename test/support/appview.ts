@@ -28,12 +28,15 @@ export class FakePlatform implements AsyncDisposable {
   readonly posts: FakePost[] = [];
   readonly #server: Server | null;
   origin = '';
-  readonly account = { did: 'did:plc:cityofexample2222222222', handle: 'city.example' };
+  account = { did: 'did:plc:cityofexample2222222222', handle: 'city.example' };
   requests = 0;
   /** Elements on a page of the feed. */
   pageSize = 2;
   /** Milliseconds before each answer: a platform that takes its time. */
   delay = 0;
+  /** What the account's profile says; null: it has none. Pictures stand beside it, as the service shows their content ids. */
+  profile: { displayName?: string; description?: string; avatar?: Buffer; labels?: object[] } | null = null;
+  followers = 0;
   /** Posts that it counts and does not list. */
   unlisted = 0;
   /** Whether it refuses every question. */
@@ -130,6 +133,18 @@ export class FakePlatform implements AsyncDisposable {
     };
   }
 
+  /** The profile's record, as the account's repository holds it. */
+  profileRecord(): object {
+    const { avatar, labels: _, ...said } = this.profile ?? {};
+    const blob = avatar && {
+      $type: 'blob',
+      ref: { $link: blobId(avatar) },
+      mimeType: 'image/png',
+      size: avatar.length,
+    };
+    return { $type: 'app.bsky.actor.profile', ...said, ...(blob === undefined ? {} : { avatar: blob }) };
+  }
+
   #cid(post: FakePost): string {
     return contentIdText(carBlock(this.recordOf(post)).id);
   }
@@ -177,10 +192,15 @@ export class FakePlatform implements AsyncDisposable {
     }
     if (method === 'com.atproto.identity.resolveHandle') return json({ did });
     if (method === 'app.bsky.actor.getProfile') {
+      const { avatar, ...shown } = this.profile ?? {};
       return json({
         did,
         handle,
-        displayName: 'City',
+        ...shown,
+        ...(avatar === undefined
+          ? {}
+          : { avatar: `https://pictures.example/img/avatar/plain/${did}/${blobId(avatar)}@jpeg` }),
+        followersCount: this.followers,
         postsCount: this.posts.filter((p) => p.did === did).length + this.unlisted,
       });
     }
@@ -205,6 +225,11 @@ export class FakePlatform implements AsyncDisposable {
         posts: this.posts.filter((p) => wanted.includes(this.uri(p))).map((p) => this.#view(p)),
       });
     }
+    if (url.searchParams.get('collection') === 'app.bsky.actor.profile' && this.profile !== null) {
+      const value = this.profileRecord();
+      const uri = `at://${did}/app.bsky.actor.profile/self`;
+      return json({ uri, cid: contentIdText(carBlock(value).id), value });
+    }
     if (method === 'com.atproto.repo.getRecord') {
       const post = this.posts.find(
         (p) => p.did === url.searchParams.get('repo') && p.rkey === url.searchParams.get('rkey'),
@@ -215,9 +240,8 @@ export class FakePlatform implements AsyncDisposable {
     }
     if (method === 'com.atproto.sync.getRepoStatus') return json({ did, active: true });
     if (method === 'com.atproto.sync.getBlob') {
-      const image = this.posts.find(
-        (p) => p.image !== undefined && blobId(p.image) === url.searchParams.get('cid'),
-      )?.image;
+      const images = [...this.posts.map((p) => p.image), this.profile?.avatar];
+      const image = images.find((one) => one !== undefined && blobId(one) === url.searchParams.get('cid'));
       if (image !== undefined) return { status: 200, body: image, type: 'image/png' };
     }
     return json({ error: 'NotFound', message: `no answer for ${url.pathname}` }, 404);

@@ -7,7 +7,7 @@ import { CollectError } from '../collect-error.ts';
 import type { LookUp } from '../collector.ts';
 import type { Http } from '../http.ts';
 import type { Availability, Repositories } from './repositories.ts';
-import { type AtUri, type BlobAddress, PLATFORM, parseAtUri, readPost } from './sighting.ts';
+import { type AtUri, type BlobAddress, PLATFORM, PROFILES, parseAtUri, readPost } from './sighting.ts';
 import { postsPage, repoRecord } from './views.ts';
 import { callXrpc, requireAccepted } from './xrpc.ts';
 
@@ -112,6 +112,8 @@ async function inRepository(
     if (!record.success || record.data.uri !== identity.platformId) {
       throw new UnreadableAnswerError(answer, `${exchange.url} gives another record than the one asked for`);
     }
+    // Whatever the service shows of a profile that is there, it hides none.
+    if (at.collection === PROFILES) return { identity, state: 'present', sighting: null };
     return { identity, state: 'hidden', exchange, body };
   });
   return found instanceof CollectError ? unknown(identity, found) : found;

@@ -6,11 +6,14 @@ import type { Identity } from '../../core/vocabulary.ts';
 import { faultOf, rejected, sliceOf } from '../answer.ts';
 import type { Exchange, Item, MediaReference, Rejected, Sighting } from '../collector.ts';
 import type { JsonPart } from '../slice.ts';
-import { type Medium, type PostView, postRecord, postView, repostReason } from './views.ts';
+import { type Medium, type PostView, type ProfileView, postRecord, postView, repostReason } from './views.ts';
 
 export const PLATFORM = 'bluesky';
 const NAMESPACE = 'at-uri';
 export const POSTS = 'app.bsky.feed.post';
+export const PROFILES = 'app.bsky.actor.profile';
+/** The one key of a profile. */
+export const PROFILE_KEY = 'self';
 /** What an account's repository, as a file, and a service both tell of a record. */
 export const IMPORT_RULE = 'bluesky-import/1';
 
@@ -111,6 +114,123 @@ export function readRepost(part: JsonPart, exchange: Exchange, account: string):
     media: [],
   };
   return { sighting, post };
+}
+
+/** @returns whether a service shows anything that stands in a profile: an account need not have one */
+export function showsProfile(profile: ProfileView): boolean {
+  const { displayName, description, avatar, banner, indexedAt } = profile;
+  return [displayName, description, avatar, banner, indexedAt].some((one) => one !== undefined && one !== '');
+}
+
+/**
+ * Reads the account's profile, by the record that a repository has of it.
+ * @param part the whole answer
+ * @param contentId of the record, where it is known: no service tells it beside what it shows. By it an imported one is known again
+ * @returns null when it nests too deeply
+ */
+export async function readProfile(
+  part: JsonPart,
+  profile: ProfileView,
+  contentId: string | null,
+  exchange: Exchange,
+  blobAddress: BlobAddress,
+): Promise<Sighting | null> {
+  const slice = sliceOf(part);
+  if (slice === null) return null;
+  const { did, handle, displayName, description, createdAt, labels } = profile;
+  const own = (labels ?? []).filter(({ src }) => src === did).map(({ val }) => val);
+  // What others say of an account changes by itself: it is told, and decides nothing.
+  const given = (labels ?? [])
+    .filter(({ src }) => src !== did)
+    .map(({ val, src }) => `labelled ${val} by ${src}`);
+  const pictures = (['avatar', 'banner'] as const).map((name) => ({
+    role: name === 'avatar' ? ('avatar' as const) : ('image' as const),
+    contentId: pictureId(did, profile[name]),
+  }));
+  const item: Item = {
+    ...profileOf(
+      did,
+      { id: did, handle: handleOf(handle), name: displayName || null },
+      { description, createdAt },
+    ),
+    contentWarning: own.join(', ') || null,
+    tags: [...new Set(given)],
+  };
+  return {
+    identity: identityOf(`at://${did}/${PROFILES}/${PROFILE_KEY}`),
+    slice,
+    sliceOffset: part.offset,
+    sliceType: 'application/json',
+    exchange,
+    item,
+    comparison: profileComparison(profile),
+    ...(contentId === null
+      ? {}
+      : { former: { rule: IMPORT_RULE, comparison: importComparison({ cid: contentId }) } }),
+    observations: counted({
+      followers: profile.followersCount,
+      following: profile.followsCount,
+      posts: profile.postsCount,
+    }),
+    media: await Promise.all(
+      pictures
+        .filter((one): one is { role: 'avatar' | 'image'; contentId: string } => one.contentId !== null)
+        .map(async ({ role, contentId: cid }) => ({
+          role,
+          url: await blobAddress(did, cid),
+          alt: null,
+          mediaType: null,
+          contentId: cid,
+        })),
+    ),
+  };
+}
+
+/** @returns what stands in the profile itself, of all that a service shows with it */
+export function profileComparison(profile: ProfileView): Json {
+  const { did, displayName, description, avatar, banner, labels } = profile;
+  const own = (labels ?? []).filter(({ src }) => src === did).map(({ val }) => val);
+  return {
+    author: did,
+    name: displayName ?? '',
+    description: description ?? '',
+    avatar: pictureId(did, avatar) ?? avatar ?? null,
+    banner: pictureId(did, banner) ?? banner ?? null,
+    labels: own.sort(),
+  };
+}
+
+/** A service shows small copies of its own making, whose addresses name the account and the content id of what it gave. */
+function pictureId(did: string, address: string | undefined): string | null {
+  const [owner, name] = (address ?? '').split('/').slice(-2);
+  const id = /^(b[a-z2-7]{20,})(@[a-z]+)?$/.exec(name ?? '')?.[1];
+  return owner === did || owner === encodeURIComponent(did) ? (id ?? null) : null;
+}
+
+/** @returns a profile as an item, as a service and a repository both tell it */
+export function profileOf(
+  did: string,
+  author: Item['author'],
+  shown: { readonly description: string | undefined; readonly createdAt: string | undefined },
+): Item {
+  const createdAt = momentOrNull(shown.createdAt ?? '');
+  return {
+    kind: 'profile',
+    url: `https://bsky.app/profile/${did}`,
+    author,
+    createdAt,
+    createdAtFrom: createdAt === null ? 'unknown' : 'user',
+    title: author.name,
+    text: shown.description ?? '',
+    contentWarning: null,
+    languages: [],
+    tags: [],
+    links: [],
+    inReplyTo: null,
+    threadRoot: null,
+    quotes: null,
+    reposts: null,
+  };
 }
 
 /** @returns a repost as an item, but for its date; what is known of the post in it stands beside the link to it */
@@ -243,12 +363,15 @@ function mediaOf(medium: Medium): BlobMedium[] {
 }
 
 function observationsOf(post: PostView): Record<string, number> {
-  const counts = {
+  return counted({
     likes: post.likeCount,
     reposts: post.repostCount,
     replies: post.replyCount,
     quotes: post.quoteCount,
-  };
+  });
+}
+
+function counted(counts: Readonly<Record<string, number | undefined>>): Record<string, number> {
   return Object.fromEntries(
     Object.entries(counts).filter((entry): entry is [string, number] => entry[1] !== undefined),
   );

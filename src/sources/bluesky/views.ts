@@ -13,12 +13,25 @@ const atUri = z
   .max(8192);
 const count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER).optional().catch(undefined);
 
+const shownText = z.string().optional().catch(undefined);
 export const profileView = z.looseObject({
   did,
   handle: z.string(),
-  displayName: z.string().optional(),
+  displayName: shownText,
+  description: shownText,
+  avatar: shownText,
+  banner: shownText,
+  createdAt: shownText,
+  indexedAt: shownText,
+  labels: z
+    .array(z.looseObject({ val: z.string(), src: z.string() }))
+    .optional()
+    .catch(undefined),
   postsCount: count,
+  followersCount: count,
+  followsCount: count,
 });
+export type ProfileView = z.infer<typeof profileView>;
 
 export const author = z.looseObject({
   did,
@@ -57,7 +70,11 @@ export const xrpcError = z.looseObject({
   message: z.string().optional().catch(undefined),
 });
 export const repoStatus = z.looseObject({ active: z.boolean(), status: z.string().optional() });
-export const repoRecord = z.looseObject({ uri: atUri, value: z.looseObject({}) });
+export const repoRecord = z.looseObject({
+  uri: atUri,
+  cid: z.string().optional().catch(undefined),
+  value: z.looseObject({}),
+});
 
 export const didDocument = z.looseObject({
   id: did,

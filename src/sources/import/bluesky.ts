@@ -15,6 +15,9 @@ import {
   momentOrNull,
   PLATFORM,
   POSTS,
+  PROFILE_KEY,
+  PROFILES,
+  profileOf,
   repostOf,
 } from '../bluesky/sighting.ts';
 import { postRecord, profileRecord, repostRecord } from '../bluesky/views.ts';
@@ -24,9 +27,7 @@ import type { ExportFile } from './export-file.ts';
 import type { ExportKind, ImportedItem, OpenedExport, Piece, Read } from './export-kind.ts';
 
 const REPOSTS = 'app.bsky.feed.repost';
-const PROFILES = 'app.bsky.actor.profile';
-/** The one key of a profile. */
-const PROFILE = `${PROFILES}/self`;
+const PROFILE = `${PROFILES}/${PROFILE_KEY}`;
 /** A collection and a record's key (https://atproto.com/specs/record-key). */
 const KEY = /^([a-zA-Z0-9.-]{1,317})\/([A-Za-z0-9._:~-]{1,512})$/;
 const LEFT = 'neither posts nor reposts nor a profile, and make no record';
@@ -202,23 +203,9 @@ class Repository implements OpenedExport {
     if (!read.success) return { rejected: `not a profile: ${faultOf(read.error)}` };
     const { displayName, description, createdAt, avatar, banner, labels } = read.data;
     this.#name = displayName || null;
-    const moment = momentOrNull(createdAt ?? '');
     const item: Item = {
-      kind: 'profile',
-      url: `https://bsky.app/profile/${this.#commit.did}`,
-      author: this.#author(),
-      createdAt: moment,
-      createdAtFrom: moment === null ? 'unknown' : 'user',
-      title: displayName || null,
-      text: description ?? '',
+      ...profileOf(this.#commit.did, this.#author(), { description, createdAt }),
       contentWarning: labels?.values.map((label) => label.val).join(', ') || null,
-      languages: [],
-      tags: [],
-      links: [],
-      inReplyTo: null,
-      threadRoot: null,
-      quotes: null,
-      reposts: null,
     };
     const media: BlobMedium[] = [
       ...(avatar === undefined ? [] : [{ role: 'avatar', alt: null, blob: avatar } as const]),

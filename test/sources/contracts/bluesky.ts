@@ -24,9 +24,11 @@ export const bluesky: CollectorContract = {
     directory: origin,
     repository: origin,
   }),
-  open(origin, items) {
+  open(origin, items, account) {
     const platform = FakePlatform.at(origin);
+    platform.account = { did: `did:plc:${account}`, handle: 'city.example' };
     platform.threadDepth = 10;
+    platform.profile = { displayName: 'City', description: 'The city’s own account.' };
     const posts = new Map<ShownItem, FakePost>();
     const postOf = (item: ShownItem): FakePost => {
       const known = posts.get(item);
@@ -37,6 +39,7 @@ export const bluesky: CollectorContract = {
       return post;
     };
     return {
+      besides: [`at://${platform.account.did}/app.bsky.actor.profile/self`],
       platformId: (item) => platform.uri(postOf(item)),
       asks(url) {
         if (url.pathname.endsWith('getAuthorFeed')) return 'list';
