@@ -280,6 +280,7 @@ async function record(): Promise<void> {
       service: origin,
       directory: origin,
       repository: origin,
+      proofs: 0,
     },
     { clock: systemClock },
   );

@@ -177,6 +177,7 @@ const source = z.discriminatedUnion('platform', [
     service: origin.default('https://public.api.bsky.app'),
     directory: origin.default('https://plc.directory'),
     repository: origin.nullable().default(null),
+    proofs: z.int().min(0).max(100_000).default(100),
   }),
   z
     .strictObject({

@@ -88,6 +88,8 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
           service: replay.origin,
           directory: replay.origin,
           repository: replay.origin,
+          // No proofs were recorded.
+          proofs: 0,
         };
   say(
     replay === null

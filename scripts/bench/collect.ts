@@ -42,6 +42,7 @@ const PLATFORMS: Readonly<Record<'bluesky' | 'mastodon', Platform>> = {
       service,
       directory: service,
       repository: service,
+      proofs: 0,
     }),
     show(origin, posts) {
       const fake = FakePlatform.at(origin);

@@ -167,6 +167,7 @@ async function prepareMedia(
     } catch (error) {
       if (!(error instanceof CollectError)) throw error;
       noteProblem(run, error.problem);
+      if (error.problem.code === 'standing-gap') continue;
       entries.push({
         ...base,
         mediaType: reference.mediaType,
@@ -183,7 +184,7 @@ async function prepareMedia(
 
 /** @param commitment of the document. @throws MunimentError when it can't be had from the store */
 export async function readSnapshotDocument(
-  context: CaptureContext,
+  context: Pick<CaptureContext, 'database' | 'store'>,
   commitment: string,
 ): Promise<SnapshotDocument> {
   const bytes = await readPayload(context.database.db, context.store, commitment);

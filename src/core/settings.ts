@@ -60,6 +60,8 @@ export interface BlueskySettings extends CommonSourceSettings {
   readonly directory: string;
   /** The account's repository server; null: as its DID document says. */
   readonly repository: string | null;
+  /** How many records of the account, new or changed, are proved in one run by what it signed; 0: none. */
+  readonly proofs: number;
 }
 
 export interface FeedSettings extends CommonSourceSettings {

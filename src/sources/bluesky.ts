@@ -10,8 +10,10 @@ import type { BlueskySettings } from '../core/settings.ts';
 import { quarantined, rejected, UnreadableAnswerError } from './answer.ts';
 import { sha256OfContentId } from './bluesky/content-id.ts';
 import { lookUpItems } from './bluesky/look-up.ts';
+import { faultOfProof } from './bluesky/proof.ts';
 import { Repositories } from './bluesky/repositories.ts';
 import {
+  type Beside,
   momentOrNull,
   PLATFORM,
   PROFILE_KEY,
@@ -27,7 +29,16 @@ import { incompleteThread, readThread, type ThreadReader } from './bluesky/threa
 import { feedPage, type ProfileView, profileView, repoRecord, resolvedHandle } from './bluesky/views.ts';
 import { callXrpc, requireAccepted, type XrpcAnswer, xrpcAddress } from './bluesky/xrpc.ts';
 import { CollectError } from './collect-error.ts';
-import type { CollectOptions, Collector, CollectorEvent, Problem, Rejected, Sighting } from './collector.ts';
+import type {
+  CollectOptions,
+  Collector,
+  CollectorEvent,
+  FetchedMedia,
+  MediaReference,
+  Problem,
+  Rejected,
+  Sighting,
+} from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
 import { areStillListed, isWholeDue, isYounger, reassigned } from './walk.ts';
 
@@ -42,6 +53,9 @@ const SHORT_FEED = 2;
 const YOUNG = Temporal.Duration.from({ hours: 7 * 24 });
 /** How many of the newest elements a run leaves for the next one to find its place by: more than a page. */
 const REMEMBERED = 2 * Number(PAGE_SIZE);
+const PROOF = 'com.atproto.sync.getRecord';
+/** Proofs in a row that fail before none is asked for any more in a run. */
+const UNPROVED = 5;
 
 interface Account {
   readonly did: string;
@@ -111,6 +125,79 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     return xrpcAddress(origin, 'com.atproto.sync.getBlob', { did, cid: contentId });
   };
 
+  let proved = 0;
+  let unproved = 0;
+
+  const besideOf = (signal: AbortSignal): Beside => ({
+    blobAddress: blobAddress(signal),
+    async proofs(uri, contentId) {
+      const at = parseAtUri(uri);
+      if (settings.proofs === 0 || at === null || at.did !== repositories.account) return [];
+      const { did, collection, rkey } = at;
+      let origin = new URL(settings.repository ?? service).origin;
+      try {
+        const located = await repositories.locate(did, signal);
+        if ('origin' in located) ({ origin } = located);
+      } catch (error) {
+        if (!(error instanceof CollectError)) throw error;
+      }
+      const url = xrpcAddress(origin, PROOF, { did, collection, rkey });
+      return [{ role: 'proof', url, alt: null, mediaType: 'application/vnd.ipld.car', contentId }];
+    },
+  });
+
+  /** A record's proof, once it has been checked. It is an addition: where it can't be had, the record lacks nothing else. */
+  async function fetchProof(
+    reference: MediaReference,
+    directory: string,
+    signal: AbortSignal,
+  ): Promise<FetchedMedia> {
+    const asked = new URL(reference.url).searchParams;
+    const [did, collection, rkey] = ['did', 'collection', 'rkey'].map((name) => asked.get(name) ?? '');
+    const uri = `at://${did}/${collection}/${rkey}`;
+    if (unproved >= UNPROVED)
+      throw unprovable(
+        `${UNPROVED} records could not be proved in this run, so no more was asked for.`,
+        null,
+      );
+    if (proved >= settings.proofs)
+      throw unprovable(
+        `A run of ${settings.id} proves ${settings.proofs} records at most; what was new beyond that is kept without the proof that the account signed it. An export of the repository proves all of it at once.`,
+        null,
+      );
+    proved += 1;
+    let file: string | null = null;
+    try {
+      await knowAccount(signal);
+      const key = await repositories.signingKey(did as string, signal);
+      const located = await repositories.locate(did as string, signal);
+      if (typeof key === 'string' || 'gone' in located)
+        throw unprovable(
+          `${uri} is not proved: ${typeof key === 'string' ? key : 'the account is gone'}.`,
+          uri,
+        );
+      const address = xrpcAddress(located.origin, PROOF, Object.fromEntries(asked));
+      const fetched = await http.download(address, directory, { signal });
+      ({ file } = fetched);
+      const claim = {
+        did: did as string,
+        key: `${collection}/${rkey}`,
+        contentId: reference.contentId as string,
+      };
+      const fault = await faultOfProof(file, claim, key, signal);
+      if (fault !== null) throw unprovable(`${uri} is not proved: ${fault}.`, uri);
+      unproved = 0;
+      return { ...fetched, mediaType: reference.mediaType ?? 'application/vnd.ipld.car' };
+    } catch (error) {
+      if (file !== null) await rm(file, { force: true });
+      unproved += 1;
+      // A server that does not give proofs will not give them later.
+      if (error instanceof CollectError && error.problem.code === 'media')
+        throw unprovable(`${uri} is not proved: ${error.message}.`, uri);
+      throw error;
+    }
+  }
+
   async function findAccount(signal: AbortSignal): Promise<Account> {
     const did = settings.account.startsWith('did:')
       ? settings.account
@@ -151,7 +238,7 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     const isKnown = before !== undefined && before.cid !== null && isDeepStrictEqual(before.shown, shown);
     const cid = isKnown ? before.cid : await profileId(did, signal);
     const { document, exchange } = answer;
-    const sighting = await readProfile(document, profile, cid, exchange, blobAddress(signal));
+    const sighting = await readProfile(document, profile, cid, exchange, besideOf(signal));
     const unreadable =
       sighting === null ? [rejected(document, exchange, 'the profile nests too deeply').rejected] : [];
     const sightings = sighting === null ? [] : [sighting];
@@ -171,10 +258,12 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
 
   /** A pinned repository server is the account's: outside a run, the account has to be found first. */
   async function knowAccount(signal: AbortSignal): Promise<void> {
-    if (settings.repository !== null && !repositories.hasBegun) await findAccount(signal);
+    if (settings.repository !== null && repositories.account === null) await findAccount(signal);
   }
 
   async function* collect({ state, isLatest, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
+    proved = 0;
+    unproved = 0;
     const account = await findAccount(signal);
     const known = accountOf(state);
     if (known !== null && known !== account.did)
@@ -192,7 +281,7 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     const reader: ThreadReader = {
       http,
       service,
-      blobAddress: blobAddress(signal),
+      beside: besideOf(signal),
       offered: new Set(),
       covered: new Set(),
       notShown: 0,
@@ -280,10 +369,10 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
         const isRepost = reason?.$type === 'app.bsky.feed.defs#reasonRepost';
         const post = part.member('post');
         const read = isRepost
-          ? readRepost(part, page.answer.exchange, account.did)
+          ? await readRepost(part, page.answer.exchange, account.did, reader.beside)
           : post === undefined
             ? rejected(part, page.answer.exchange, 'an element of a feed without a post')
-            : await readPost(post, page.answer.exchange, reader.blobAddress);
+            : await readPost(post, page.answer.exchange, reader.beside);
         if (read === null) feed.unnamedReposts += 1;
         else if ('rejected' in read) unreadable.push(read.rejected);
         else if (!isRepost && read.post.author.did !== account.did) {
@@ -370,13 +459,10 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     collect,
     async *lookUp(identities, signal) {
       await knowAccount(signal);
-      yield* lookUpItems(
-        { http, service, repositories, blobAddress: blobAddress(signal) },
-        identities,
-        signal,
-      );
+      yield* lookUpItems({ http, service, repositories, beside: besideOf(signal) }, identities, signal);
     },
     async fetchMedia(reference, directory, signal) {
+      if (reference.role === 'proof') return fetchProof(reference, directory, signal);
       const asked = new URL(reference.url);
       const did = asked.searchParams.get('did');
       const cid = reference.contentId;
@@ -409,6 +495,10 @@ export function openBlueskyCollector(settings: BlueskySettings, dependencies: Ht
     },
     [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
   };
+}
+
+function unprovable(message: string, subject: string | null): CollectError {
+  return new CollectError('standing-gap', message, subject);
 }
 
 function repeatedCursor(answer: XrpcAnswer): Problem {

@@ -22,7 +22,8 @@ export interface Exchange {
 
 /** A medium that belongs to an item. */
 export interface MediaReference {
-  readonly role: 'image' | 'video' | 'audio' | 'document' | 'avatar' | 'preview';
+  /** *proof*: what shows to everybody that its author wrote the item. */
+  readonly role: 'image' | 'video' | 'audio' | 'document' | 'avatar' | 'preview' | 'proof';
   readonly url: string;
   readonly alt: string | null;
   /** As the platform declares it; null when it does not. */
@@ -216,6 +217,6 @@ export interface Collector extends AsyncDisposable {
     signal: AbortSignal,
     lastCaptured?: (identity: Identity) => Promise<LastCaptured | null>,
   ): AsyncIterable<LookUp>;
-  /** @throws CollectError (code `media`, `too-large`, `refused-address` …) */
+  /** @throws CollectError (code `media`, `too-large`, `refused-address` …); `standing-gap`: there is none to be had, now or later */
   fetchMedia(reference: MediaReference, directory: string, signal: AbortSignal): Promise<FetchedMedia>;
 }

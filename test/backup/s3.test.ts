@@ -87,6 +87,7 @@ if (endpoint === undefined) {
             service: platform.origin,
             directory: platform.origin,
             repository: platform.origin,
+            proofs: 0,
           },
         ],
       },

@@ -97,7 +97,7 @@ test('on an external PostgreSQL an archive is made, collects, verifies and expor
   assert.deepEqual(await json('db', 'migrate', '--admin-url', ref('ADMIN_URL')), { migrations: [] });
 
   const settings = join(home, 'muniment.yaml');
-  const source = `\n  - { id: city, platform: bluesky, account: ${platform.account.handle}, service: "${platform.origin}", directory: "${platform.origin}", repository: "${platform.origin}" }\n`;
+  const source = `\n  - { id: city, platform: bluesky, account: ${platform.account.handle}, service: "${platform.origin}", directory: "${platform.origin}", repository: "${platform.origin}", proofs: 0 }\n`;
   await writeFile(
     settings,
     (await readFile(settings, 'utf8')).replace(/sources: \[\]\n/, `sources:${source}`),

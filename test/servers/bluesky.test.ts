@@ -36,6 +36,7 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
       service: network.service,
       directory: network.directory,
       repository: network.repository,
+      proofs: 100,
     };
     return openBlueskyCollector(settings, { clock: systemClock, limits: { spacing: 0 } });
   };
@@ -105,9 +106,19 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
     assert.equal(sightings.get(replies[29] as string)?.item.inReplyTo, replies[28]);
     const folder = await mkdtemp(join(tmpdir(), 'muniment-media-'));
     t.after(() => rm(folder, { recursive: true }));
-    const [medium] = seen?.media ?? [];
+    const [medium, proof] = seen?.media ?? [];
     assert.ok(medium);
     assert.deepEqual(await readFile((await collector.fetchMedia(medium, folder, signal)).file), bytes);
+    // What the server signed leads to what was read: else nothing is kept.
+    for (const uri of [root.uri, repost.uri, profileOf(city), replies[29] as string]) {
+      const last = sightings.get(uri)?.media.at(-1);
+      assert.equal(last?.role, 'proof', uri);
+      assert.ok((await collector.fetchMedia(last, folder, signal)).length > 300);
+    }
+    assert.equal(proof?.role, 'proof');
+    assert.deepEqual(sightings.get(replies[0] as string)?.media, []);
+    const other = { ...proof, contentId: quote.cid };
+    await assert.rejects(collector.fetchMedia(other, folder, signal), /has become another/);
   });
 
   test('an account of more than one page is read to its end', async () => {
@@ -187,6 +198,7 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
         service: network.service,
         directory: network.directory,
         repository: network.repository,
+        proofs: 1000,
       },
       { id: 'city-export', platform: 'import', account: city.did },
     ];
@@ -239,10 +251,10 @@ describe('a real AT Protocol network', { skip: obstacle ?? false, concurrency: f
             JSON.stringify(outcome.errors),
           );
           const after = await live();
-          // Somebody else's reply is new, and so is the picture's file, the one thing that changes a record.
+          // Somebody else's reply is new, and so is the picture's file, the one thing that changes a record; the proof comes with it.
           assert.deepEqual(
             [after.status, after.captured, after.changed, after.media],
-            ['complete', 1, 1, 1],
+            ['complete', 1, 1, 2],
             JSON.stringify(after.errors),
           );
         }

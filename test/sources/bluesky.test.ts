@@ -34,6 +34,7 @@ function collectorAt(t: TestContext, origin: string, account = CITY): Collector 
       service: origin,
       directory: origin,
       repository: origin,
+      proofs: 0,
     },
     patient(),
   );
@@ -527,6 +528,7 @@ test('a look-up keeps deleted, hidden, access lost, account gone and unknown apa
       service: server.origin,
       directory: server.origin,
       repository: null,
+      proofs: 0,
     },
     patient(),
   );

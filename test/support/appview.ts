@@ -3,7 +3,7 @@
 
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { carBlock, contentId, contentIdText, RAW } from './car.ts';
+import { carBlock, contentId, contentIdText, proofOf, RAW, repositoryOf, type signingKey } from './car.ts';
 
 export interface FakePost {
   readonly did: string;
@@ -37,6 +37,10 @@ export class FakePlatform implements AsyncDisposable {
   /** What the account's profile says; null: it has none. Pictures stand beside it, as the service shows their content ids. */
   profile: { displayName?: string; description?: string; avatar?: Buffer; labels?: object[] } | null = null;
   followers = 0;
+  /** What the account signs its repository with; null: it proves nothing. */
+  key: ReturnType<typeof signingKey> | null = null;
+  /** Proofs that it was asked for. */
+  proofs = 0;
   /** Posts that it counts and does not list. */
   unlisted = 0;
   /** Whether it refuses every question. */
@@ -188,6 +192,13 @@ export class FakePlatform implements AsyncDisposable {
       return json({
         id: url.pathname.slice(1),
         service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: this.origin }],
+        ...(this.key === null
+          ? {}
+          : {
+              verificationMethod: [
+                { id: `${did}#atproto`, type: 'Multikey', publicKeyMultibase: this.key.publicKeyMultibase },
+              ],
+            }),
       });
     }
     if (method === 'com.atproto.identity.resolveHandle') return json({ did });
@@ -224,6 +235,17 @@ export class FakePlatform implements AsyncDisposable {
       return json({
         posts: this.posts.filter((p) => wanted.includes(this.uri(p))).map((p) => this.#view(p)),
       });
+    }
+    if (method === 'com.atproto.sync.getRecord') {
+      this.proofs += 1;
+      if (this.key === null) return json({ error: 'MethodNotImplemented', message: 'not here' }, 501);
+      const own = this.posts.filter((post) => post.did === did);
+      const records = Object.fromEntries(
+        own.map((post) => [`app.bsky.feed.post/${post.rkey}`, this.recordOf(post)]),
+      );
+      const made = repositoryOf(did, records, this.key.sign);
+      const key = `${url.searchParams.get('collection')}/${url.searchParams.get('rkey')}`;
+      return { status: 200, body: proofOf(made, key), type: 'application/vnd.ipld.car' };
     }
     if (url.searchParams.get('collection') === 'app.bsky.actor.profile' && this.profile !== null) {
       const value = this.profileRecord();

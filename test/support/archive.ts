@@ -75,6 +75,7 @@ export async function testArchive(
     service: platform.origin,
     directory: platform.origin,
     repository: platform.origin,
+    proofs: 0,
   };
   await initArchive(
     home,

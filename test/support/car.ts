@@ -1,7 +1,7 @@
 // Repositories of the AT Protocol as files, made by the protocol's own rules (https://atproto.com/specs/repository): records and a search tree in
 // DAG-CBOR, under a commit, in a CAR. Nothing of the product helps to make them.
 
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 
 export interface CarBlock {
   readonly id: Buffer;
@@ -143,15 +143,61 @@ export function treeOf(records: ReadonlyMap<string, CarBlock>): CarBlock[] {
   return nodes;
 }
 
-export function commitOf(did: string, root: CarBlock): CarBlock {
-  return carBlock({
-    did,
-    version: 3,
-    data: linkTo(root),
-    rev: '3lz2abcdefg2a',
-    prev: null,
-    sig: randomBytes(64),
-  });
+/** Signs the commit's bytes without the signature; the two numbers of 32 bytes each. */
+export type Sign = (unsigned: Buffer) => Buffer;
+
+export function commitOf(did: string, root: CarBlock, sign: Sign = () => randomBytes(64)): CarBlock {
+  const unsigned = { did, version: 3, data: linkTo(root), rev: '3lz2abcdefg2a', prev: null };
+  return carBlock({ ...unsigned, sig: sign(dagCbor(unsigned)) });
+}
+
+/** An account's key: how it signs, and how its DID document tells it. */
+export function signingKey(curve: 'secp256k1' | 'P-256' = 'secp256k1') {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: curve });
+  const { x = '', y = '' } = publicKey.export({ format: 'jwk' });
+  const point = Buffer.concat([
+    Buffer.of(2 + ((Buffer.from(y, 'base64url').at(-1) as number) & 1)),
+    Buffer.from(x, 'base64url'),
+  ]);
+  const prefix = curve === 'P-256' ? Buffer.of(0x80, 0x24) : Buffer.of(0xe7, 0x01);
+  const high = (bytes: Buffer): Buffer => {
+    const sum = ORDERS[curve] - BigInt(`0x${bytes.subarray(32).toString('hex')}`);
+    return Buffer.concat([bytes.subarray(0, 32), Buffer.from(sum.toString(16).padStart(64, '0'), 'hex')]);
+  };
+  const isHigh = (bytes: Buffer): boolean =>
+    BigInt(`0x${bytes.subarray(32).toString('hex')}`) > ORDERS[curve] / 2n;
+  const signed = (unsigned: Buffer): Buffer =>
+    sign('sha256', unsigned, { key: privateKey, dsaEncoding: 'ieee-p1363' });
+  return {
+    publicKeyMultibase: `z${base58(Buffer.concat([prefix, point]))}`,
+    sign(unsigned: Buffer): Buffer {
+      const bytes = signed(unsigned);
+      return isHigh(bytes) ? high(bytes) : bytes;
+    },
+    /** The other signature that says the same, which the protocol does not permit. */
+    signHigh(unsigned: Buffer): Buffer {
+      const bytes = signed(unsigned);
+      return isHigh(bytes) ? bytes : high(bytes);
+    },
+  };
+}
+
+const ORDERS = {
+  secp256k1: 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n,
+  'P-256': 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+};
+
+function base58(bytes: Buffer): string {
+  let text = '';
+  for (let rest = BigInt(`0x${bytes.toString('hex')}`); rest > 0n; rest /= 58n)
+    text = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'[Number(rest % 58n)] + text;
+  return text;
+}
+
+/** A record's proof as com.atproto.sync.getRecord answers: commit, tree, and of the records that one. */
+export function proofOf({ commit, nodes, records }: MadeRepository, key: string): Buffer {
+  const record = records.get(key);
+  return carOf([commit], [commit, ...nodes, ...(record === undefined ? [] : [record])]);
 }
 
 export interface MadeRepository {
@@ -164,10 +210,14 @@ export interface MadeRepository {
 }
 
 /** @param records values by their keys (collection/rkey) */
-export function repositoryOf(did: string, records: Readonly<Record<string, unknown>>): MadeRepository {
+export function repositoryOf(
+  did: string,
+  records: Readonly<Record<string, unknown>>,
+  signing?: Sign,
+): MadeRepository {
   const made = new Map(Object.entries(records).map(([key, value]) => [key, carBlock(value)]));
   const nodes = treeOf(made);
-  const commit = commitOf(did, nodes.at(-1) as CarBlock);
+  const commit = commitOf(did, nodes.at(-1) as CarBlock, signing);
   const blocks = [...nodes, ...made.values()].sort((a, b) => a.id.compare(b.id));
   return { commit, nodes, records: made, file: carOf([commit], [commit, ...blocks]) };
 }

@@ -121,6 +121,7 @@ export class FaultedArchive implements AsyncDisposable {
       service: platformProxy.origin,
       directory: platformProxy.origin,
       repository: platformProxy.origin,
+      proofs: 0,
     };
     await initArchive(
       home,

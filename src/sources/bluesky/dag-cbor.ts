@@ -27,6 +27,26 @@ export function readDagCbor(bytes: Buffer): unknown {
   return value;
 }
 
+/**
+ * @param bytes a map that {@link readDagCbor} reads, of fewer than 24 members
+ * @returns the bytes of the same map without one member: what a signature covers that stands within what it signs
+ */
+export function withoutMember(bytes: Buffer, name: string): Buffer {
+  const head = bytes[0] as number;
+  const members = head & 0x1f;
+  if (head >> 5 !== 5 || members >= 24) throw new UnreadableCborError('no map of fewer than 24 members');
+  const reader = new Reader(bytes);
+  reader.at = 1;
+  for (let index = 0; index < members; index += 1) {
+    const { at } = reader;
+    const key = reader.value(1);
+    reader.value(1);
+    if (key === name)
+      return Buffer.concat([Buffer.of(head - 1), bytes.subarray(1, at), bytes.subarray(reader.at)]);
+  }
+  return bytes;
+}
+
 class Reader {
   at = 0;
   readonly #bytes: Buffer;

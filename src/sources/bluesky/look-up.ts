@@ -7,7 +7,7 @@ import { CollectError } from '../collect-error.ts';
 import type { LookUp } from '../collector.ts';
 import type { Http } from '../http.ts';
 import type { Availability, Repositories } from './repositories.ts';
-import { type AtUri, type BlobAddress, PLATFORM, PROFILES, parseAtUri, readPost } from './sighting.ts';
+import { type AtUri, type Beside, PLATFORM, PROFILES, parseAtUri, readPost } from './sighting.ts';
 import { postsPage, repoRecord } from './views.ts';
 import { callXrpc, requireAccepted } from './xrpc.ts';
 
@@ -18,7 +18,7 @@ export interface LookUpContext {
   readonly http: Http;
   readonly service: string;
   readonly repositories: Repositories;
-  readonly blobAddress: BlobAddress;
+  readonly beside: Beside;
 }
 
 interface Wanted {
@@ -76,7 +76,7 @@ async function shownPosts(
   if (!postsPage.safeParse(document.value).success)
     throw new UnreadableAnswerError(answer, `${answer.exchange.url} gives no posts`);
   for (const part of document.member('posts')?.elements() ?? []) {
-    const read = await readPost(part, answer.exchange, context.blobAddress);
+    const read = await readPost(part, answer.exchange, context.beside);
     if ('rejected' in read)
       throw new UnreadableAnswerError(answer, `${answer.exchange.url}: ${read.rejected.reason}`);
     const { identity } = read.sighting;

@@ -4,7 +4,8 @@
 import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
 import type { Answer, Http } from '../http.ts';
-import { didDocument, repoStatus } from './views.ts';
+import { type SigningKey, signingKeyOf } from './signing-key.ts';
+import { type DidDocument, didDocument, repoStatus } from './views.ts';
 import { callXrpc } from './xrpc.ts';
 
 export interface RepositorySettings {
@@ -16,6 +17,8 @@ export interface RepositorySettings {
 /** Where an account's repository is, or the answer that says that there is none any more. */
 export type Located = { readonly origin: string } | { readonly gone: Answer };
 
+type Resolved = { readonly document: DidDocument } | { readonly gone: Answer };
+
 /** Whether an account's repository may be read, in the words of the capture rules. */
 export type Availability =
   | { readonly state: 'available'; readonly origin: string }
@@ -24,7 +27,7 @@ export type Availability =
 export class Repositories {
   readonly #http: Http;
   readonly #settings: RepositorySettings;
-  readonly #located = new Map<string, Promise<Located>>();
+  readonly #documents = new Map<string, Promise<Resolved>>();
   #account: string | null = null;
 
   constructor(http: Http, settings: RepositorySettings) {
@@ -34,28 +37,54 @@ export class Repositories {
 
   /** Begins a run: forgets what was found, and names the account that `settings.repository` is for. */
   begin(account: string): void {
-    this.#located.clear();
+    this.#documents.clear();
     this.#account = account;
   }
 
-  get hasBegun(): boolean {
-    return this.#account !== null;
+  /** The account that the run is about, once it was found. */
+  get account(): string | null {
+    return this.#account;
   }
 
   /** @throws CollectError when the DID document cannot be read or names no usable server */
   async locate(did: string, signal: AbortSignal): Promise<Located> {
     const { repository } = this.#settings;
     if (repository !== null && did === this.#account) return { origin: new URL(repository).origin };
-    const known = this.#located.get(did);
+    const resolved = await this.#document(did, signal);
+    if ('gone' in resolved) return resolved;
+    const service = resolved.document.service?.find(
+      (one) =>
+        (one.id === '#atproto_pds' || one.id === `${did}#atproto_pds`) &&
+        one.type === 'AtprotoPersonalDataServer',
+    );
+    const endpoint = service?.serviceEndpoint;
+    if (typeof endpoint !== 'string' || !this.#http.isAskable(endpoint)) {
+      throw new CollectError(
+        'refused-address',
+        `the DID document of ${did} names no repository server that may be asked`,
+        did,
+      );
+    }
+    return { origin: new URL(endpoint).origin };
+  }
+
+  /** @returns the key that the account signs with, or why there is none. @throws CollectError when the DID document cannot be read */
+  async signingKey(did: string, signal: AbortSignal): Promise<SigningKey | string> {
+    const resolved = await this.#document(did, signal);
+    return 'gone' in resolved ? 'the account is gone' : signingKeyOf(resolved.document);
+  }
+
+  async #document(did: string, signal: AbortSignal): Promise<Resolved> {
+    const known = this.#documents.get(did);
     if (known !== undefined) return known;
     const asked = this.#resolve(did, signal);
-    this.#located.set(did, asked);
+    this.#documents.set(did, asked);
     // A failure is not kept: the next asker tries again. The rejection itself reaches the asker below.
-    asked.catch(() => this.#located.delete(did));
+    asked.catch(() => this.#documents.delete(did));
     return asked;
   }
 
-  async #resolve(did: string, signal: AbortSignal): Promise<Located> {
+  async #resolve(did: string, signal: AbortSignal): Promise<Resolved> {
     const answer = await this.#http.get(this.#documentAddress(did), {
       signal,
       accept: 'application/did+ld+json, application/json',
@@ -70,20 +99,7 @@ export class Repositories {
         `${answer.exchange.url} gives no DID document of ${did} (status ${answer.status})`,
       );
     }
-    const service = read.data.service?.find(
-      (one) =>
-        (one.id === '#atproto_pds' || one.id === `${did}#atproto_pds`) &&
-        one.type === 'AtprotoPersonalDataServer',
-    );
-    const endpoint = service?.serviceEndpoint;
-    if (typeof endpoint !== 'string' || !this.#http.isAskable(endpoint)) {
-      throw new CollectError(
-        'refused-address',
-        `the DID document of ${did} names no repository server that may be asked`,
-        did,
-      );
-    }
-    return { origin: new URL(endpoint).origin };
+    return { document: read.data };
   }
 
   #documentAddress(did: string): string {

@@ -38,10 +38,21 @@ export function identityOf(uri: string): Identity {
 /** Gives the address of a blob of an author. */
 export type BlobAddress = (did: string, contentId: string) => Promise<string>;
 
+/** What stands beside an author's records in the author's repository. */
+export interface Beside {
+  readonly blobAddress: BlobAddress;
+  /** The proof of a record, by its own content id; none for those of other accounts. */
+  readonly proofs: (uri: string, contentId: string) => Promise<readonly MediaReference[]>;
+}
+
 export type Read = { readonly sighting: Sighting; readonly post: PostView } | { readonly rejected: Rejected };
 
 /** Reads a post view. Never throws for what the platform sent: an unreadable item is rejected with its bytes. */
-export async function readPost(part: JsonPart, exchange: Exchange, blobAddress: BlobAddress): Promise<Read> {
+export async function readPost(
+  part: JsonPart,
+  exchange: Exchange,
+  { blobAddress, proofs }: Beside,
+): Promise<Read> {
   const read = postView.safeParse(part.value);
   if (!read.success) return rejected(part, exchange, `not a post: ${faultOf(read.error)}`);
   const post = read.data;
@@ -66,14 +77,17 @@ export async function readPost(part: JsonPart, exchange: Exchange, blobAddress: 
     comparison: { author: post.author.did, cid: post.cid, record: post.record as Json },
     former: { rule: IMPORT_RULE, comparison: importComparison({ cid: post.cid }) },
     observations: observationsOf(post),
-    media: await Promise.all(
-      media.map(async ({ blob, ...rest }) => ({
-        ...rest,
-        mediaType: blob.mediaType,
-        contentId: blob.cid,
-        url: await blobAddress(at.did, blob.cid),
-      })),
-    ),
+    media: [
+      ...(await Promise.all(
+        media.map(async ({ blob, ...rest }) => ({
+          ...rest,
+          mediaType: blob.mediaType,
+          contentId: blob.cid,
+          url: await blobAddress(at.did, blob.cid),
+        })),
+      )),
+      ...(await proofs(post.uri, post.cid)),
+    ],
   };
   return { sighting, post };
 }
@@ -83,7 +97,12 @@ export async function readPost(part: JsonPart, exchange: Exchange, blobAddress: 
  * in it is somebody's own, so it is told as a link with its author's name, never as the account's text.
  * @returns null when the service does not name the repost itself
  */
-export function readRepost(part: JsonPart, exchange: Exchange, account: string): Read | null {
+export async function readRepost(
+  part: JsonPart,
+  exchange: Exchange,
+  account: string,
+  { proofs }: Beside,
+): Promise<Read | null> {
   const reason = repostReason.safeParse(part.member('reason')?.value);
   const read = postView.safeParse(part.member('post')?.value);
   if (!reason.success) return rejected(part, exchange, `not a repost: ${faultOf(reason.error)}`);
@@ -111,7 +130,7 @@ export function readRepost(part: JsonPart, exchange: Exchange, account: string):
     comparison: { author: by.did, cid: cid ?? null, reposts: post.uri },
     former: { rule: IMPORT_RULE, comparison: importComparison({ reposts: post.uri }) },
     observations: {},
-    media: [],
+    media: cid === undefined ? [] : await proofs(uri, cid),
   };
   return { sighting, post };
 }
@@ -133,7 +152,7 @@ export async function readProfile(
   profile: ProfileView,
   contentId: string | null,
   exchange: Exchange,
-  blobAddress: BlobAddress,
+  { blobAddress, proofs }: Beside,
 ): Promise<Sighting | null> {
   const slice = sliceOf(part);
   if (slice === null) return null;
@@ -156,8 +175,9 @@ export async function readProfile(
     contentWarning: own.join(', ') || null,
     tags: [...new Set(given)],
   };
+  const uri = `at://${did}/${PROFILES}/${PROFILE_KEY}`;
   return {
-    identity: identityOf(`at://${did}/${PROFILES}/${PROFILE_KEY}`),
+    identity: identityOf(uri),
     slice,
     sliceOffset: part.offset,
     sliceType: 'application/json',
@@ -172,17 +192,20 @@ export async function readProfile(
       following: profile.followsCount,
       posts: profile.postsCount,
     }),
-    media: await Promise.all(
-      pictures
-        .filter((one): one is { role: 'avatar' | 'image'; contentId: string } => one.contentId !== null)
-        .map(async ({ role, contentId: cid }) => ({
-          role,
-          url: await blobAddress(did, cid),
-          alt: null,
-          mediaType: null,
-          contentId: cid,
-        })),
-    ),
+    media: [
+      ...(await Promise.all(
+        pictures
+          .filter((one): one is { role: 'avatar' | 'image'; contentId: string } => one.contentId !== null)
+          .map(async ({ role, contentId: cid }) => ({
+            role,
+            url: await blobAddress(did, cid),
+            alt: null,
+            mediaType: null,
+            contentId: cid,
+          })),
+      )),
+      ...(contentId === null ? [] : await proofs(uri, contentId)),
+    ],
   };
 }
 

@@ -6,7 +6,7 @@ import type { CollectError } from '../collect-error.ts';
 import type { CollectorEvent, Rejected, Sighting } from '../collector.ts';
 import type { Http } from '../http.ts';
 import type { JsonPart } from '../slice.ts';
-import { type BlobAddress, readPost } from './sighting.ts';
+import { type Beside, readPost } from './sighting.ts';
 import { threadPage } from './views.ts';
 import { callXrpc, requireAccepted } from './xrpc.ts';
 
@@ -16,7 +16,7 @@ const DEPTH = '1000';
 export interface ThreadReader {
   readonly http: Http;
   readonly service: string;
-  readonly blobAddress: BlobAddress;
+  readonly beside: Beside;
   /** Addresses of items that this run has already offered. */
   readonly offered: Set<string>;
   /** Posts whose replies this run has already asked for or seen. */
@@ -72,7 +72,7 @@ export async function* readThread(
       }
       const replies = node.member('replies')?.elements() ?? [];
       nodes.push(...replies.toReversed());
-      const read = await readPost(post, answer.exchange, reader.blobAddress);
+      const read = await readPost(post, answer.exchange, reader.beside);
       if ('rejected' in read) {
         unreadable.push(read.rejected);
         continue;

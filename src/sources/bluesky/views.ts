@@ -83,7 +83,18 @@ export const didDocument = z.looseObject({
     .array(z.looseObject({ id: z.string(), type: z.string(), serviceEndpoint: z.unknown() }))
     .optional()
     .catch(undefined),
+  verificationMethod: z
+    .array(
+      z.looseObject({
+        id: z.string(),
+        type: z.string(),
+        publicKeyMultibase: z.string().optional().catch(undefined),
+      }),
+    )
+    .optional()
+    .catch(undefined),
 });
+export type DidDocument = z.infer<typeof didDocument>;
 
 const blob = z.union([
   z

@@ -54,7 +54,7 @@ test('an archive is backed up, lost, and restored on the command line, though th
   ];
   await run(0, 'init', home, ...answers);
   const settings = join(home, 'muniment.yaml');
-  const source = `\n  - { id: city, platform: bluesky, account: ${platform.account.handle}, service: "${platform.origin}", directory: "${platform.origin}", repository: "${platform.origin}" }\n`;
+  const source = `\n  - { id: city, platform: bluesky, account: ${platform.account.handle}, service: "${platform.origin}", directory: "${platform.origin}", repository: "${platform.origin}", proofs: 0 }\n`;
   await writeFile(
     settings,
     (await readFile(settings, 'utf8')).replace(/sources: \[\]\n/, `sources:${source}`),

@@ -229,7 +229,7 @@ describe('an archive', () => {
 ${feeds.join('\n')}
   - { id: unreachable, platform: feed, url: "http://127.0.0.1:9/feed" }
   - { id: nameless, platform: feed, url: "https://no-such-host.invalid/feed" }
-  - { id: json, platform: bluesky, account: city.example, service: "${origin}", directory: "${origin}", repository: "${origin}" }
+  - { id: json, platform: bluesky, account: city.example, service: "${origin}", directory: "${origin}", repository: "${origin}", proofs: 0 }
 `,
     );
     await muniment(['--home', home, 'db', 'start']);

@@ -79,6 +79,7 @@ const COMMANDS: readonly [command: string, code: number, shape: z.ZodType][] = [
           service: z.url(),
           directory: z.url(),
           repository: z.url(),
+          proofs: z.literal(0),
         }),
       ]),
     }),
@@ -341,7 +342,7 @@ describe('with --json', () => {
         join(home, 'muniment.yaml'),
         settings.replace(
           'sources: []',
-          `sources:\n  - { id: city, platform: bluesky, account: ${account.handle}, service: "${origin}", directory: "${origin}", repository: "${origin}" }`,
+          `sources:\n  - { id: city, platform: bluesky, account: ${account.handle}, service: "${origin}", directory: "${origin}", repository: "${origin}", proofs: 0 }`,
         ),
       );
     }

@@ -56,6 +56,7 @@ async function slowHome(t: TestContext): Promise<Home> {
     service: origin,
     directory: origin,
     repository: origin,
+    proofs: 0,
     schedule: '* * * * *',
   };
   const answers = { name: 'City', origin: 'archive.example.gov/stop', timezone: 'UTC', sources: [source] };

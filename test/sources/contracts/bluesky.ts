@@ -23,6 +23,7 @@ export const bluesky: CollectorContract = {
     service: origin,
     directory: origin,
     repository: origin,
+    proofs: 0,
   }),
   open(origin, items, account) {
     const platform = FakePlatform.at(origin);
