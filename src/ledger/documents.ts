@@ -63,6 +63,7 @@ export const snapshotDocument = z.object({
     inReplyTo: text,
     threadRoot: text,
     quotes: text,
+    quotedContentId: z.string().optional(),
     reposts: text,
   }),
   media: z.array(mediaEntry),

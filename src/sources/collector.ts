@@ -58,6 +58,8 @@ export interface Item {
   readonly inReplyTo: string | null;
   readonly threadRoot: string | null;
   readonly quotes: string | null;
+  /** The content id of what is quoted, where the platform has such: which of its versions the author saw. */
+  readonly quotedContentId?: string;
   readonly reposts: string | null;
 }
 
@@ -217,6 +219,6 @@ export interface Collector extends AsyncDisposable {
     signal: AbortSignal,
     lastCaptured?: (identity: Identity) => Promise<LastCaptured | null>,
   ): AsyncIterable<LookUp>;
-  /** @throws CollectError (code `media`, `too-large`, `refused-address` …); `standing-gap`: there is none to be had, now or later */
+  /** @throws CollectError (code `media`, `too-large`, `refused-address` …); of a proof `standing-gap`: none is to be had, now or later */
   fetchMedia(reference: MediaReference, directory: string, signal: AbortSignal): Promise<FetchedMedia>;
 }

@@ -351,6 +351,27 @@ test('a feed that pages in circles ends the run as partial', async (t) => {
   assert.deepEqual([end?.coverage, problems], ['recent', ['repeated-cursor']]);
 });
 
+test('a quote is told with the version that its author saw; a quoted list is a link', async (t) => {
+  const quoting = (key: string, uri: string, cid?: string) =>
+    post(CITY, key, {}, { embed: { $type: 'app.bsky.embed.record', record: { uri, cid } } });
+  const list = `at://${ANN}/app.bsky.graph.list/x`;
+  const feed = [
+    quoting('a', uriOf(ANN, 'q'), 'bafyq'),
+    quoting('b', uriOf(ANN, 'q')),
+    quoting('c', list, 'bafyl'),
+  ];
+  const server = await playing(t, { pages: [{ feed: feed.map((one) => ({ post: one })) }] });
+  const { sightings } = await run(collectorAt(t, server.origin));
+  assert.deepEqual(
+    sightings.map(({ item }) => [item.quotes, item.quotedContentId, item.links.map(({ url }) => url)]),
+    [
+      [uriOf(ANN, 'q'), 'bafyq', []],
+      [uriOf(ANN, 'q'), undefined, []],
+      [null, undefined, [list]],
+    ],
+  );
+});
+
 test('a thread that the service cuts short is read on from there, at any depth', async (t) => {
   const reply = (key: string, replyCount: number) =>
     post(

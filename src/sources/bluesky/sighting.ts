@@ -340,13 +340,13 @@ export function contentOf(
   }
   const quoted =
     embed?.$type === 'app.bsky.embed.recordWithMedia'
-      ? embed.record.record.uri
+      ? embed.record.record
       : embed?.$type === 'app.bsky.embed.record'
-        ? embed.record.uri
+        ? embed.record
         : null;
   // A quoted list, feed or starter pack is no item of the archive: it is told as a link.
-  const quotesPost = quoted !== null && parseAtUri(quoted)?.collection === POSTS;
-  if (quoted !== null && !quotesPost) links.push({ url: quoted, title: null, description: null });
+  const quotesPost = quoted !== null && parseAtUri(quoted.uri)?.collection === POSTS;
+  if (quoted !== null && !quotesPost) links.push({ url: quoted.uri, title: null, description: null });
   const item: Item = {
     kind: record.reply === undefined ? 'post' : 'reply',
     url: webAddress(uri),
@@ -364,7 +364,8 @@ export function contentOf(
     ),
     inReplyTo: record.reply?.parent.uri ?? null,
     threadRoot: record.reply?.root.uri ?? null,
-    quotes: quotesPost ? quoted : null,
+    quotes: quotesPost ? quoted.uri : null,
+    ...(quotesPost && quoted.cid !== undefined ? { quotedContentId: quoted.cid } : {}),
     reposts: null,
   };
   return { item, media: medium === undefined ? [] : mediaOf(medium) };

@@ -106,7 +106,7 @@ const blob = z.union([
     .transform((it) => ({ cid: it.cid, mediaType: it.mimeType })),
 ]);
 
-const strongRef = z.looseObject({ uri: z.string() });
+const strongRef = z.looseObject({ uri: z.string(), cid: z.string().optional().catch(undefined) });
 const images = z.looseObject({
   $type: z.literal('app.bsky.embed.images'),
   images: z.array(z.looseObject({ image: blob, alt: z.string().optional().catch(undefined) })),
