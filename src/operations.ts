@@ -112,7 +112,8 @@ export async function importFile(
     captureContext(archive),
     source,
     { kind, path, map, by: archive.account.name },
-    options,
+    // An archive that collects from there asks there; no other is made to ask anybody.
+    { ...options, directory: sources.find((one) => one.platform === 'bluesky')?.directory ?? null },
   );
   await archive.checkpoint();
   return imported;

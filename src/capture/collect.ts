@@ -12,6 +12,7 @@ import {
 } from '../core/settings.ts';
 import type { Database } from '../db/database.ts';
 import { BODY_KIND } from '../ledger/body-kind.ts';
+import { askForKey } from '../sources/bluesky/repositories.ts';
 import { openImportCollector } from '../sources/import/collector.ts';
 import { exportKind } from '../sources/import/kinds.ts';
 import { type ManualStatement, openManualCollector } from '../sources/manual.ts';
@@ -107,6 +108,7 @@ export interface Imported {
  * Imports a file that a platform gave: a run of the source that is named for it. The file itself is kept whole.
  * @param map the mapping file, of another archive's export
  * @param by who imports it
+ * @param options.directory origin of what is asked for the key that the account of a repository signed with; null: nobody is
  * @returns the run's outcome, and what the file says of itself
  * @throws InputError where the file cannot be read, or is no such export; then nothing is captured
  */
@@ -116,17 +118,21 @@ export async function importExport(
   { kind, path, map, by }: { kind: string; path: string; map?: string | undefined; by: string },
   options: {
     signal: AbortSignal;
+    directory: string | null;
     onRead?: (read: number, length: number) => void;
     onProgress?: (counts: Readonly<RunCounts>) => void;
   },
 ): Promise<Imported> {
-  const { signal, onRead, onProgress } = options;
+  const { signal, directory, onRead, onProgress } = options;
   await using collector = await openImportCollector(await exportKind(kind, map), path, {
     by,
     account: settings.account ?? null,
     clock: context.clock,
     signal,
     ...(onRead === undefined ? {} : { onProgress: onRead }),
+    ...(directory === null
+      ? {}
+      : { keys: (did: string) => askForKey(directory, did, context.clock, signal) }),
   });
   const { name, sha256, length } = collector.file;
   const source = await registerSource(context, settings);

@@ -167,7 +167,8 @@ async function prepareMedia(
     } catch (error) {
       if (!(error instanceof CollectError)) throw error;
       noteProblem(run, error.problem);
-      if (error.problem.code === 'standing-gap') continue;
+      // A proof that is not to be had is nothing that the item lacks.
+      if (reference.role === 'proof' && error.problem.code === 'standing-gap') continue;
       entries.push({
         ...base,
         mediaType: reference.mediaType,

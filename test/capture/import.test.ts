@@ -16,7 +16,7 @@ import { readPayload } from '../../src/ledger/payload.ts';
 import { collect } from '../../src/operations.ts';
 import { FakePlatform } from '../support/appview.ts';
 import { collectCity, testArchive, verifyArchiveOf } from '../support/archive.ts';
-import { contentId, contentIdText, linkTo, RAW, repositoryOf } from '../support/car.ts';
+import { contentId, contentIdText, linkTo, RAW, repositoryOf, signingKey } from '../support/car.ts';
 import { muniment } from '../support/command.ts';
 import { broken, mastodonExport, mastodonNote, PNG, writeTarGz, writeZip } from '../support/exports.ts';
 import { FakeMastodon } from '../support/mastodon.ts';
@@ -438,7 +438,8 @@ test('the repository of a Bluesky account and what the network shows of it are t
     uri: 'at://did:plc:somebody2222222222222222/app.bsky.feed.post/3kzzzzzzzzz22',
     cid: 'bafyreia',
   };
-  const made = repositoryOf(did, {
+  platform.key = signingKey();
+  const records = {
     'app.bsky.actor.profile/self': {
       $type: 'app.bsky.actor.profile',
       displayName: 'City of Example',
@@ -458,13 +459,18 @@ test('the repository of a Bluesky account and what the network shows of it are t
       subject,
       createdAt: first.createdAt,
     },
-  });
+  };
+  const made = repositoryOf(did, records, platform.key.sign);
   platform.remove(second);
   assert.equal((await collectCity(archive)).captured, 1);
   platform.posts.push(second);
   await writeFile(at('repo.car'), made.file);
   const { findings, run } = await imported('bluesky', at('repo.car'));
-  assert.deepEqual(findings, [`the account ${did}`, 'as of 3lz2abcdefg2a']);
+  assert.deepEqual(findings, [
+    `the account ${did}`,
+    'as of 3lz2abcdefg2a',
+    'signed with the key that its DID document names now',
+  ]);
   assert.deepEqual(
     [run.status, run.seen, run.captured, run.changed, run.media, run.rejected],
     ['complete', 4, 3, 0, 0, 0],
@@ -476,10 +482,7 @@ test('the repository of a Bluesky account and what the network shows of it are t
     said,
     new RegExp(`^standing-gap: Posts in repo\\.car name 2 media .*: ${picture}, ${picture}`, 'm'),
   );
-  assert.match(
-    said,
-    /^standing-gap: The signature of the commit bafyrei\w+ \(revision 3lz2abcdefg2a\) was not checked/m,
-  );
+  assert.doesNotMatch(said, /signature/);
 
   assert.equal((await versionsOf(archive, uris[0])).length, 1);
   const [reply] = await versionsOf(archive, uris[1]);
@@ -505,10 +508,26 @@ test('the repository of a Bluesky account and what the network shows of it are t
     ['profile', 'City of Example', 'Official', 'avatar'],
   );
 
-  await t.test('importing it again doubles nothing', async () => {
-    const again = await imported('bluesky', at('repo.car'));
-    assert.deepEqual([again.run.status, again.run.captured, again.run.changed], ['complete', 0, 0]);
-  });
+  await t.test(
+    'importing it again doubles nothing, and is told what the account’s key says of it',
+    async () => {
+      const again = async (key: FakePlatform['key']): Promise<string> => {
+        platform.key = key;
+        const { run, findings } = await imported('bluesky', at('repo.car'));
+        assert.deepEqual([run.status, run.captured, run.changed, findings.length], ['complete', 0, 0, 2]);
+        return run.errors.map(({ message }) => message).join('\n');
+      };
+      const which = 'The signature of the commit bafyrei\\w+ \\(revision 3lz2abcdefg2a\\)';
+      assert.match(
+        await again(signingKey('P-256')),
+        new RegExp(`^${which} is not by the key that its DID`, 'm'),
+      );
+      assert.match(
+        await again(null),
+        new RegExp(`^${which} was not checked: its DID document names no key`, 'm'),
+      );
+    },
+  );
 
   await t.test(
     'the network goes on with the records: of the same words only the picture is new, an edit is a version',

@@ -42,7 +42,7 @@ export async function faultOfProof(
   }
 }
 
-export const SIGNED_OTHERWISE = 'its commit is not signed with the key in the account’s DID document';
+const SIGNED_OTHERWISE = 'its commit is not signed with the key in the account’s DID document';
 
 /** @param bytes of the commit, whose signature is over all of them but itself */
 export function isSigned(bytes: Buffer, commit: Commit, key: SigningKey): boolean {

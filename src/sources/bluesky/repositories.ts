@@ -1,9 +1,10 @@
 // Finds the repository server of an account by its DID document (did:plc through the directory, did:web through its host), and
 // says when an account is gone. Answers are kept for one run only: accounts move.
 
+import type { Clock } from '../../core/clock.ts';
 import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
-import type { Answer, Http } from '../http.ts';
+import { type Answer, Http } from '../http.ts';
 import { type SigningKey, signingKeyOf } from './signing-key.ts';
 import { type DidDocument, didDocument, repoStatus } from './views.ts';
 import { callXrpc } from './xrpc.ts';
@@ -23,6 +24,33 @@ type Resolved = { readonly document: DidDocument } | { readonly gone: Answer };
 export type Availability =
   | { readonly state: 'available'; readonly origin: string }
   | { readonly state: 'account-gone' | 'access-lost'; readonly answer: Answer };
+
+/**
+ * For files: asks a directory, once and not for long, which key an account signs with.
+ * @returns the key, or why there is none to be had
+ */
+export async function askForKey(
+  directory: string,
+  did: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<SigningKey | string> {
+  await using http = new Http([directory], {
+    clock,
+    limits: {
+      attempts: 1,
+      connectMilliseconds: 5000,
+      headersMilliseconds: 10_000,
+      totalMilliseconds: 15_000,
+    },
+  });
+  try {
+    return await new Repositories(http, { directory, repository: null }).signingKey(did, signal);
+  } catch (error) {
+    if (error instanceof CollectError) return error.message;
+    throw error;
+  }
+}
 
 export class Repositories {
   readonly #http: Http;

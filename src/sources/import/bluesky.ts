@@ -5,6 +5,7 @@ import { InputError } from '../../core/errors.ts';
 import { faultOf } from '../answer.ts';
 import { type Block, type Car, openCar } from '../bluesky/car.ts';
 import { readDagCbor, UnreadableCborError } from '../bluesky/dag-cbor.ts';
+import { isSigned } from '../bluesky/proof.ts';
 import { type Commit, leavesOf, MalformedTreeError, readCommit } from '../bluesky/repository-tree.ts';
 import {
   type BlobMedium,
@@ -24,7 +25,7 @@ import { postRecord, profileRecord, repostRecord } from '../bluesky/views.ts';
 import type { Item, MediaReference, Problem } from '../collector.ts';
 import { damaged, isBomb } from './container.ts';
 import type { ExportFile } from './export-file.ts';
-import type { ExportKind, ImportedItem, OpenedExport, Piece, Read } from './export-kind.ts';
+import type { ExportKind, ImportedItem, Keys, OpenedExport, Piece, Read } from './export-kind.ts';
 
 const REPOSTS = 'app.bsky.feed.repost';
 const PROFILE = `${PROFILES}/${PROFILE_KEY}`;
@@ -40,7 +41,7 @@ export const BLUESKY_REPOSITORY: ExportKind = {
   platform: PLATFORM,
   comparisonRule: IMPORT_RULE,
   collectorVersion: 'bluesky-import/1',
-  async open(file, signal) {
+  async open(file, signal, keys) {
     await using stack = new AsyncDisposableStack();
     const car = stack.use(await openCar(file.path, file.name, signal));
     const root = car.roots[0] as string;
@@ -50,7 +51,11 @@ export const BLUESKY_REPOSITORY: ExportKind = {
       throw new InputError(`${file.name} begins with no commit of a repository: ${root}: ${commit}`, {
         hint: `${car.broken === null ? '' : 'It is cut short or damaged. '}Ask for the account's whole repository again.`,
       });
-    return new Repository(file, car, commit, stack.move());
+    const unchecked =
+      keys === undefined
+        ? `the key of ${commit.did} stands in its DID document, which the file does not hold`
+        : await uncheckedAgainst(keys, (block as Block).bytes, commit, signal);
+    return new Repository(file, car, commit, unchecked, stack.move());
   },
 };
 
@@ -63,19 +68,32 @@ class Repository implements OpenedExport {
   readonly #car: Car;
   readonly #root: string;
   readonly #commit: Commit;
+  readonly #unchecked: string | null;
   /** The account's name as its profile gives it, whose key comes before those of posts. */
   #name: string | null = null;
   readonly #missing = new Listed();
   readonly #media = new Listed();
 
-  constructor(file: ExportFile, car: Car, commit: Commit, resources: AsyncDisposable) {
+  /** @param unchecked why the commit's signature was not checked, or how it is not what it should be; null: it is good */
+  constructor(
+    file: ExportFile,
+    car: Car,
+    commit: Commit,
+    unchecked: string | null,
+    resources: AsyncDisposable,
+  ) {
+    this.#unchecked = unchecked;
     this.#file = file;
     this.#car = car;
     this.#root = car.roots[0] as string;
     this.#commit = commit;
     this.resources = resources;
     this.accounts = [commit.did];
-    this.findings = [`the account ${commit.did}`, `as of ${commit.rev ?? 'no revision that it tells'}`];
+    this.findings = [
+      `the account ${commit.did}`,
+      `as of ${commit.rev ?? 'no revision that it tells'}`,
+      ...(unchecked === null ? ['signed with the key that its DID document names now'] : []),
+    ];
     this.withoutMedia = `No export of a repository holds media, and so neither does ${file.name}; a source of the platform bluesky fetches them.`;
   }
 
@@ -153,9 +171,10 @@ class Repository implements OpenedExport {
       yield standing(
         `Posts in ${name} name ${this.#media.count} media that it does not hold: ${this.#media}.`,
       );
-    yield standing(
-      `The signature of the commit ${this.#root} (revision ${rev ?? 'untold'}) was not checked: the key of ${did} stands in its DID document, which the file does not hold. All records are what this commit names; that the account made the commit, only the signature says.`,
-    );
+    if (this.#unchecked !== null)
+      yield standing(
+        `The signature of the commit ${this.#root} (revision ${rev ?? 'untold'}) ${this.#unchecked === OTHERWISE ? 'is not' : 'was not checked:'} ${this.#unchecked}. All records are what this commit names; that the account ${did} made the commit, only the signature says.`,
+      );
   }
 
   #read(collection: string, key: string, contentId: string, bytes: Buffer): Read {
@@ -234,6 +253,22 @@ function imported(
       return { role, url: cid, alt, mediaType, contentId: cid };
     }),
   };
+}
+
+/** The account may have had another key when it made the commit. */
+const OTHERWISE =
+  'by the key that its DID document names now: the account has changed its key since, or did not sign this';
+
+/** @returns null when the account signed the commit, or why that is not known. A file is imported all the same, offline too */
+async function uncheckedAgainst(
+  keys: Keys,
+  bytes: Buffer,
+  commit: Commit,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const key = await keys(commit.did, signal);
+  if (typeof key === 'string') return key;
+  return isSigned(bytes, commit, key) ? null : OTHERWISE;
 }
 
 const NOTHING: Block = { offset: 0, bytes: Buffer.alloc(0) };

@@ -17,7 +17,7 @@ import {
   type Sighting,
 } from '../collector.ts';
 import { type ExportFile, openExportFile } from './export-file.ts';
-import type { ExportKind, OpenedExport, Piece } from './export-kind.ts';
+import type { ExportKind, Keys, OpenedExport, Piece } from './export-kind.ts';
 
 /** Items of a page, entered together; and the bytes after which a page ends before that. */
 const PAGE = 200;
@@ -45,11 +45,12 @@ export async function openImportCollector(
     clock: Clock;
     signal: AbortSignal;
     onProgress?: (read: number, length: number) => void;
+    keys?: Keys;
   },
 ): Promise<ImportCollector> {
   await using stack = new AsyncDisposableStack();
   const file = stack.use(await openExportFile(path, options));
-  const opened = await kind.open(file, options.signal);
+  const opened = await kind.open(file, options.signal, options.keys);
   stack.use(opened.resources);
   requireAccount(options.account, opened.accounts, file.name);
   return new Import(kind, file, opened, options, stack.move());

@@ -3,6 +3,7 @@
 import type { Json } from '../../core/canonical.ts';
 import { InputError } from '../../core/errors.ts';
 import type { Identity } from '../../core/vocabulary.ts';
+import type { SigningKey } from '../bluesky/signing-key.ts';
 import type { Item, MediaReference, Problem, Sighting } from '../collector.ts';
 import { type JsonPart, readJsonDocument, UnreadableJsonError } from '../slice.ts';
 import { damaged } from './container.ts';
@@ -46,6 +47,9 @@ export interface OpenedExport {
   pieces(signal: AbortSignal): AsyncIterable<Piece | { readonly problem: Problem }>;
 }
 
+/** @returns the key that an account of the AT Protocol signs with now, or why there is none to be had */
+export type Keys = (did: string, signal: AbortSignal) => Promise<SigningKey | string>;
+
 export interface ExportKind {
   /** As it stands on the command line. */
   readonly name: string;
@@ -54,8 +58,11 @@ export interface ExportKind {
   /** Ends in `-import/N`: see `isImportRule`. */
   readonly comparisonRule: string;
   readonly collectorVersion: string;
-  /** @throws InputError when the file is no such export */
-  open(file: ExportFile, signal: AbortSignal): Promise<OpenedExport>;
+  /**
+   * @param keys finds the key that an account signs with; absent where nobody may be asked
+   * @throws InputError when the file is no such export
+   */
+  open(file: ExportFile, signal: AbortSignal, keys?: Keys): Promise<OpenedExport>;
 }
 
 /**
