@@ -14,6 +14,7 @@ import { InputError, MunimentError } from './core/errors.ts';
 import type { OverdueLocks } from './disposition/lock-renewal.ts';
 import { archiveLocks, locksAlert } from './locks.ts';
 import { type ArchiveStatus, archiveStatus, departureAlert } from './status.ts';
+import { matchesToTell, matchLines } from './watch.ts';
 
 const TELLING_LOCK = '7301, 3';
 
@@ -93,11 +94,14 @@ export async function tellAlerts(
       .select(['finding', 'since', 'told_at as toldAt', 'times'])
       .where('channel', '=', channel.name)
       .execute();
-    const alerts = alertsDue(findings, known, instantText(now));
+    const matches = await matchesToTell(archive, channel.name);
+    const amiss = alertsDue(findings, known, instantText(now));
+    const alerts = [...amiss, ...matches.alerts];
     if (alerts.length === 0) continue;
     if (!(await attempt(channel.name, () => channel.send(messageOf(archive, alerts, now), signal)))) continue;
     told.push({ channel: channel.name, alerts });
-    await noteTold(archive, channel, alerts, instantText(now));
+    await noteTold(archive, channel, amiss, instantText(now));
+    await matches.noteTold();
   }
   const digest = await tellDigest(archive, findings, (send) => attempt('digest', send), signal);
   return { told, failed, digest };
@@ -131,8 +135,13 @@ async function noteTold(
 function messageOf({ settings }: Archive, alerts: readonly Alert[], at: Temporal.Instant): Message {
   const { origin } = settings.archive;
   const mended = alerts.filter(({ state }) => state === 'mended').length;
-  const amiss = alerts.length - mended;
-  const parts = [amiss > 0 ? `${amiss} amiss` : null, mended > 0 ? `${mended} mended` : null];
+  const watched = alerts.filter(({ kind }) => kind === 'watch').length;
+  const amiss = alerts.length - mended - watched;
+  const parts = [
+    amiss > 0 ? `${amiss} amiss` : null,
+    watched > 0 ? `${watched} found by watch words` : null,
+    mended > 0 ? `${mended} mended` : null,
+  ];
   return {
     at,
     subject: `${origin}: ${parts.filter((part) => part !== null).join(', ')}`,
@@ -172,11 +181,8 @@ async function tellDigest(
   return true;
 }
 
-async function digestLines(
-  { settings, database }: Archive,
-  findings: readonly Finding[],
-  from: string,
-): Promise<string[]> {
+async function digestLines(archive: Archive, findings: readonly Finding[], from: string): Promise<string[]> {
+  const { settings, database } = archive;
   const { rows } = await sql<{ name: string; runs: string; created: string; changed: string }>`
     SELECT s.name,
       (SELECT count(*) FROM capture_runs AS r JOIN ledger_entries AS e USING (seq)
@@ -190,7 +196,8 @@ async function digestLines(
     return `${id}: ${row?.runs ?? 0} runs, ${row?.created ?? 0} new items, ${row?.changed ?? 0} changes.`;
   });
   const amiss = findings.map(({ sentence }) => sentence);
-  return [...lines, ...(amiss.length === 0 ? ['Nothing is amiss.'] : ['Amiss now:', ...amiss])];
+  const matches = await matchLines(archive, from);
+  return [...lines, ...matches, ...(amiss.length === 0 ? ['Nothing is amiss.'] : ['Amiss now:', ...amiss])];
 }
 
 /** Sends a trial by every channel. @throws InputError where there is none */

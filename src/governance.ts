@@ -55,7 +55,7 @@ async function readAndCheck(
     (where): Finding => ({
       level: 'warning',
       where,
-      message: 'it is not read: policy files end in .yaml and lie directly in schedules/ or holds/',
+      message: 'it is not read: policy files end in .yaml and lie directly in schedules/, holds/ or alerts/',
       fix: 'Rename or move it, or take it away.',
     }),
   );
@@ -191,7 +191,9 @@ export async function lostHolds(
 /** How files and settings differ from what is in force. Files that cannot be read count as different. */
 async function filesAgainstForce(archive: Archive): Promise<{ ofHolds: boolean; sentence: string }[]> {
   try {
-    return (await unappliedParts(archive)).map((part) => ({
+    // Watch words decide nothing of what is kept.
+    const parts = (await unappliedParts(archive)).filter((part) => part !== 'watch');
+    return parts.map((part) => ({
       ofHolds: part === 'holds',
       sentence: `Nothing may be destroyed until \`muniment policy apply\`: ${PART_NAMES[part]} differ from what is in force.`,
     }));

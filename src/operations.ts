@@ -28,10 +28,12 @@ import { type SearchOptions, type SearchResult, search } from './search/search.t
 import type { Selection } from './search/selection.ts';
 import type { ManualStatement } from './sources/manual.ts';
 import { readProof, requireProof, statedLock } from './store/proof.ts';
+import { taggingInForce } from './watch.ts';
 
-function captureContext(archive: Archive): CaptureContext {
+async function captureContext(archive: Archive): Promise<CaptureContext> {
   const { database, store, ledger, clock, account } = archive;
-  return { database, store, ledger, clock, actor: account.id, spool: homePaths(archive.settings.home).spool };
+  const { spool } = homePaths(archive.settings.home);
+  return { database, store, ledger, clock, actor: account.id, spool, tagging: await taggingInForce(archive) };
 }
 
 /** @throws StoreClaimError when the store does not do what muniment.yaml claims of it, or nothing shows that it does */
@@ -60,7 +62,7 @@ export async function collect(
 ): Promise<RunOutcome> {
   await requireStore(archive, options);
   const { collectSource } = await import('./capture/collect.ts');
-  return collectSource(captureContext(archive), source, options);
+  return collectSource(await captureContext(archive), source, options);
 }
 
 /**
@@ -75,7 +77,7 @@ export async function captureManually(
 ): Promise<{ outcome: RunOutcome; record: string | null }> {
   await requireStore(archive, options);
   const { captureByHand } = await import('./capture/collect.ts');
-  const captured = await captureByHand(captureContext(archive), statement, paths, options);
+  const captured = await captureByHand(await captureContext(archive), statement, paths, options);
   await archive.checkpoint();
   return captured;
 }
@@ -109,7 +111,7 @@ export async function importFile(
   const { importExport } = await import('./capture/collect.ts');
   const { kind, path, map } = request;
   const imported = await importExport(
-    captureContext(archive),
+    await captureContext(archive),
     source,
     { kind, path, map, by: archive.account.name },
     // An archive that collects from there asks there; no other is made to ask anybody.

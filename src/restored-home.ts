@@ -254,7 +254,7 @@ export async function placeSettings(
   manifest: Manifest,
 ): Promise<void> {
   const paths = homePaths(home);
-  for (const own of ['schedules', 'holds']) makeFolder(join(paths.policies, own));
+  for (const own of ['schedules', 'holds', 'alerts']) makeFolder(join(paths.policies, own));
   makeFolder(paths.spool);
   for (const file of manifest.settings) {
     const name = file.path.slice('settings/'.length);

@@ -67,7 +67,7 @@ export async function initArchive(
   makeNamedFolder(home, 0o700);
   await placeOnce(paths.unfinished, `${JSON.stringify(answers)}\n`, 0o600);
   makeFolder(paths.keys, 0o700);
-  for (const own of ['schedules', 'holds']) makeFolder(join(paths.policies, own));
+  for (const own of ['schedules', 'holds', 'alerts']) makeFolder(join(paths.policies, own));
   makeFolder(paths.spool);
   await placeOnce(paths.settings, text, 0o644);
   const settings = await readSettings(home, environment);

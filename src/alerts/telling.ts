@@ -18,6 +18,9 @@ export interface Alert {
   readonly run: string | null;
   readonly since: string;
   readonly sentence: string;
+  /** Of a match of watch words: the record, and its address unless that is of a message. */
+  readonly record?: string;
+  readonly link?: string | null;
 }
 
 const DAY = 24 * 3_600_000;

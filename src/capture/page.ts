@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { sql } from 'kysely';
 import { canonicalText, wellFormed } from '../core/canonical.ts';
+import { instantText } from '../core/clock.ts';
 import { identityFault } from '../core/vocabulary.ts';
 import type { Batch } from '../ledger/append.ts';
 import { column } from '../ledger/projection.ts';
@@ -23,6 +24,7 @@ import {
   type RunProgress,
   recordVersions,
 } from './progress.ts';
+import { keepTags } from './tags.ts';
 
 /** Items stored at the same time; each waits mostly for the disk or the bucket. */
 const CONCURRENCY = 32;
@@ -228,9 +230,17 @@ async function enterRound(
     await noteSeen(context.database.db, run, round, seen);
     return;
   }
-  await context.ledger.write(context.actor, (batch) =>
-    enter(batch, context.store.identity, run, round, stored),
-  );
+  // Before the sequencer's lock is held: rules and texts may be long.
+  const tagged = prepared.flatMap(({ document }) => {
+    const { record, snapshot } = document;
+    const tags = context.tagging?.(document) ?? [];
+    return tags.length === 0 ? [] : [{ record, snapshot, tags }];
+  });
+  await context.ledger.write(context.actor, async (batch) => {
+    await enter(batch, context.store.identity, run, round, stored);
+    if (tagged.length > 0)
+      batch.afterwards(() => keepTags(batch.tx, tagged, instantText(context.clock.now())));
+  });
 }
 
 /** Runs in the sequencer's transaction: what another source captured meanwhile is left out, its payloads stay unreferenced. */

@@ -12,6 +12,7 @@ import type { ObjectStore } from '../store/objects.ts';
 import type { Disclosing } from './disclosing.ts';
 import type { SourceName } from './documents.ts';
 import { type StoredPayload, storePayload } from './payloads.ts';
+import type { Tagging } from './tags.ts';
 
 export interface CaptureContext {
   readonly database: DatabaseHandle;
@@ -22,6 +23,8 @@ export interface CaptureContext {
   readonly actor: Id;
   /** A directory for spooled media and reports; made and emptied per run. */
   readonly spool: string;
+  /** By the watch words in force; none where there are none. */
+  readonly tagging?: Tagging | null;
 }
 
 export interface RunCounts {

@@ -44,6 +44,7 @@ const RUNTIME_NEEDS: Needs = {
   run_health: ['UPDATE'],
   alerts_told: ['UPDATE', 'DELETE'],
   hosts_left_alone: ['UPDATE', 'DELETE'],
+  record_tags: ['UPDATE', 'DELETE'],
 };
 const ERASER_NEEDS: Needs = {
   snapshots: ['UPDATE'],
@@ -52,6 +53,7 @@ const ERASER_NEEDS: Needs = {
   sightings: ['DELETE'],
   payload_versions: ['DELETE'],
   payload_locks: ['DELETE'],
+  record_tags: ['DELETE'],
 };
 
 const ERASER = 'muniment_eraser';

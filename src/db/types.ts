@@ -165,6 +165,16 @@ export interface RecordStates {
   document: string;
 }
 
+export interface RecordTags {
+  record_id: string;
+  snapshot_id: string;
+  rule: string;
+  tag: string;
+  at_once: boolean;
+  found_at: string;
+  told: Generated<string[]>;
+}
+
 export interface Records {
   id: string;
   seq: number;
@@ -265,6 +275,7 @@ export interface DB {
   record_identities: RecordIdentities;
   record_sources: RecordSources;
   record_states: RecordStates;
+  record_tags: RecordTags;
   records: Records;
   run_health: RunHealth;
   runs_begun: RunsBegun;

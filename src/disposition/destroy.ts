@@ -211,6 +211,7 @@ async function eraseRows(
   );
   await sql`DELETE FROM payload_versions WHERE commitment = ANY(${list})`.execute(tx);
   await sql`DELETE FROM payload_locks WHERE commitment = ANY(${list})`.execute(tx);
+  await sql`DELETE FROM record_tags WHERE record_id = ${record}`.execute(tx);
   await sql`DELETE FROM sightings WHERE record_id = ${record}`.execute(tx);
   await sql`RESET ROLE`.execute(tx);
 }

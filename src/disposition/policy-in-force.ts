@@ -11,6 +11,7 @@ import { BODY_KIND, FILES_BODY } from '../ledger/body-kind.ts';
 import { type CivilSettings, isReleased, type Policy, type PolicySettings } from '../policy/decide.ts';
 import { type PolicyFile, parsePolicy } from '../policy/load.ts';
 import type { Hold, Schedule } from '../policy/schedule.ts';
+import type { WatchFile } from '../policy/watch.ts';
 import { refuseNarrowedHolds } from './hold-coverage.ts';
 import { CHANGED, COMMITTED, isOfType } from './vouched.ts';
 
@@ -20,9 +21,12 @@ const TYPES = { schedules: 'policy.applied', holds: 'sealed' } as const;
 
 const RESTORED = BODY_KIND.restore;
 
+/** Watch words stand in the body of the schedules: one entry says what was in force, and no other needs to be known. */
 function part(files: readonly PolicyFile[], room: keyof typeof KINDS): PolicyFile[] {
-  return files.filter((file) => file.path.startsWith(`${room}/`));
+  return files.filter(({ path }) => path.startsWith('holds/') === (room === 'holds'));
 }
+
+const ofWatch = ({ path }: PolicyFile): boolean => path.startsWith('alerts/');
 
 /**
  * Reads the newest body that put this part in force. The column `kind` finds it and is not believed: whoever can write it could make a hold
@@ -79,7 +83,7 @@ export function policySettings(
 }
 
 export interface Applied {
-  readonly policy: Policy;
+  readonly policy: Policy & { readonly watch: readonly WatchFile[] };
   /** Null where the schedules were applied before settings were entered with them, or never. */
   readonly settings: PolicySettings | null;
   /** The entries that applied schedules and holds: position and the body commitment there; null where none did. */
@@ -189,12 +193,13 @@ export interface PolicySource {
   readonly settings: PolicySettings;
 }
 
-export type PolicyPart = 'schedules' | 'holds' | 'settings';
+export type PolicyPart = 'schedules' | 'holds' | 'watch' | 'settings';
 
 /** How messages name what differs from what is in force. */
 export const PART_NAMES: Readonly<Record<PolicyPart, string>> = {
   schedules: 'the files of schedules',
   holds: 'the files of holds',
+  watch: 'the files of watch words',
   settings: 'confirmDates, timezone or fiscalYear in muniment.yaml',
 };
 
@@ -204,8 +209,11 @@ export async function unapplied(db: Database, { files, settings }: PolicySource)
   for (const room of ['schedules', 'holds'] as const) {
     const applied = await appliedBody(db, room, Number.MAX_SAFE_INTEGER);
     const present = part(files, room);
-    const same = applied === null ? present.length === 0 : bodyOf(filesOf(applied)) === bodyOf(present);
-    if (!same) differing.push(room);
+    const before = applied === null ? [] : filesOf(applied);
+    const differs = (belongs: (file: PolicyFile) => boolean): boolean =>
+      bodyOf(before.filter(belongs)) !== bodyOf(present.filter(belongs));
+    if (differs((file) => !ofWatch(file))) differing.push(room);
+    if (differs(ofWatch)) differing.push('watch');
     if (room === 'schedules' && applied !== null && textOf(settingsOf(applied)) !== textOf(settings))
       differing.push('settings');
   }
@@ -230,7 +238,7 @@ function bodyOf(files: readonly PolicyFile[]): string {
 
 export interface PolicyChange {
   /** Settings by their key in muniment.yaml. */
-  readonly part: 'schedule' | 'hold' | 'settings';
+  readonly part: 'schedule' | 'hold' | 'watch' | 'settings';
   readonly id: string;
   readonly change: 'added' | 'changed' | 'released' | 'removed';
 }
@@ -281,13 +289,12 @@ export async function applyPolicy(
     );
     const bodyOfRoom = (room: 'schedules' | 'holds') => JSON.parse(bodyOf(part(files, room))) as object;
     return {
-      schedules:
-        changed.includes('schedules') || changed.includes('settings')
-          ? batch.addWithBody({ type: TYPES.schedules }, KINDS.schedules, {
-              ...bodyOfRoom('schedules'),
-              settings: settings as unknown as Json,
-            })
-          : null,
+      schedules: changed.some((one) => one !== 'holds')
+        ? batch.addWithBody({ type: TYPES.schedules }, KINDS.schedules, {
+            ...bodyOfRoom('schedules'),
+            settings: settings as unknown as Json,
+          })
+        : null,
       // Where holds were lost it is written in any case, to say that they are back.
       holds:
         changed.includes('holds') || loss !== null
@@ -299,6 +306,7 @@ export async function applyPolicy(
       changes: [
         ...changesOf('schedule', policy.schedules, wanted.schedules),
         ...changesOf('hold', policy.holds, wanted.holds),
+        ...changesOf('watch', rulesOf(policy.watch), rulesOf(wanted.watch)),
         ...(changed.includes('settings') ? settingsChanges(inForce.settings, settings) : []),
       ],
       acknowledged: loss,
@@ -327,13 +335,17 @@ function settingsChanges(before: PolicySettings | null, after: PolicySettings): 
   });
 }
 
+const rulesOf = (files: readonly WatchFile[]) => files.flatMap(({ rules }) => rules);
+
+type ById = Schedule | Hold | WatchFile['rules'][number];
+
 /** By id: a file that was only renamed or commented changes nothing in what is decided. */
 function changesOf(
-  part: 'schedule' | 'hold',
-  before: readonly (Schedule | Hold)[],
-  after: readonly (Schedule | Hold)[],
+  part: 'schedule' | 'hold' | 'watch',
+  before: readonly ById[],
+  after: readonly ById[],
 ): PolicyChange[] {
-  const saysReleased = (one: Schedule | Hold): boolean => 'released' in one && one.released !== undefined;
+  const saysReleased = (one: ById): boolean => 'released' in one && one.released !== undefined;
   const added = after.flatMap((one): PolicyChange[] => {
     const former = before.find((other) => other.id === one.id);
     if (former === undefined) return [{ part, id: one.id, change: 'added' }];

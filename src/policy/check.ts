@@ -39,6 +39,18 @@ export function checkPolicy(policy: LocatedPolicy, archive: CheckedAgainst): Fin
     checkSeries(schedule.value, archive, tellOf(schedule));
   }
   for (const hold of policy.holds) checkHold(hold.value, archive, tellOf(hold));
+  for (const file of policy.watch) {
+    const tell = tellOf(file);
+    for (const [index, { sources = [] }] of file.value.rules.entries())
+      for (const [at, source] of sources.entries())
+        if (!archive.sources.includes(source))
+          tell(
+            'warning',
+            ['rules', index, 'sources', at],
+            `no source is called ${source}, so the rule looks at nothing of it`,
+            'Name an id of `sources:` in muniment.yaml.',
+          );
+  }
   return findings;
 }
 

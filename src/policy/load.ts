@@ -1,4 +1,4 @@
-// Reads the policy files of a home: schedules/*.yaml and holds/*.yaml. One bad file fails the whole: a hold that cannot be read must not
+// Reads the policy files of a home: schedules/*.yaml, holds/*.yaml and alerts/*.yaml. One bad file fails the whole: a hold that cannot be read must not
 // be taken for one that is not there.
 
 import { readdir } from 'node:fs/promises';
@@ -13,8 +13,9 @@ import {
 } from '../core/yaml-file.ts';
 import type { Policy } from './decide.ts';
 import { type Hold, holdSchema, type Schedule, scheduleSchema } from './schedule.ts';
+import { type WatchFile, watchSchema } from './watch.ts';
 
-const ROOMS = ['holds', 'schedules'] as const;
+const ROOMS = ['alerts', 'holds', 'schedules'] as const;
 
 export interface PolicyFile {
   /** Below the policies folder, with forward slashes: `schedules/city.yaml`. */
@@ -31,6 +32,7 @@ export type Located<T> = YamlDocument<T> & {
 export interface LocatedPolicy {
   readonly schedules: readonly Located<Schedule>[];
   readonly holds: readonly Located<Hold>[];
+  readonly watch: readonly Located<WatchFile>[];
 }
 
 /** @returns the files as they stand, sorted by path, and what is wrong with those that cannot be read */
@@ -107,18 +109,25 @@ export function locatePolicy(
 ): { policy: LocatedPolicy; problems: YamlProblem[] } {
   const schedules: Located<Schedule>[] = [];
   const holds: Located<Hold>[] = [];
+  const watch: Located<WatchFile>[] = [];
   const problems: YamlProblem[] = [];
   for (const { path, text } of files) {
     const file = join(folder, path);
     try {
       if (path.startsWith('schedules/')) schedules.push({ ...parseYaml(text, file, scheduleSchema), file });
+      else if (path.startsWith('alerts/')) watch.push({ ...parseYaml(text, file, watchSchema), file });
       else holds.push({ ...parseYaml(text, file, holdSchema), file });
     } catch (error) {
       problems.push(...problemsOf(error));
     }
   }
-  problems.push(...repeatedIds(schedules), ...repeatedIds(holds));
-  return { policy: { schedules, holds }, problems };
+  problems.push(
+    ...repeatedIds(schedules),
+    ...repeatedIds(holds),
+    ...repeatedIds(watch),
+    ...repeatedRules(watch),
+  );
+  return { policy: { schedules, holds, watch }, problems };
 }
 
 function repeatedIds(documents: readonly Located<{ id: string }>[]): YamlProblem[] {
@@ -138,12 +147,31 @@ function repeatedIds(documents: readonly Located<{ id: string }>[]): YamlProblem
   });
 }
 
+/** A record's tags name the rule alone, whichever file it stands in. */
+function repeatedRules(documents: readonly Located<WatchFile>[]): YamlProblem[] {
+  const seen = new Set<string>();
+  return documents.flatMap(({ value, file, place }) =>
+    value.rules.flatMap(({ id }, index) => {
+      if (!seen.has(id)) {
+        seen.add(id);
+        return [];
+      }
+      const message = `another rule has the id ${id}`;
+      return [{ file, ...place(['rules', index, 'id']), message, hint: 'Give each rule an id of its own.' }];
+    }),
+  );
+}
+
 /** What the files say, without places. @throws YamlFileError with every fault of every file */
-export function parsePolicy(files: readonly PolicyFile[], folder: string): Policy {
+export function parsePolicy(
+  files: readonly PolicyFile[],
+  folder: string,
+): Policy & { readonly watch: readonly WatchFile[] } {
   const { policy, problems } = locatePolicy(files, folder);
   if (problems.length > 0) throw new YamlFileError(problems);
   return {
     schedules: policy.schedules.map(({ value }) => value),
     holds: policy.holds.map(({ value }) => value),
+    watch: policy.watch.map(({ value }) => value),
   };
 }

@@ -14,6 +14,8 @@ export interface SearchOptions {
   readonly from?: string | undefined;
   readonly to?: string | undefined;
   readonly state?: RecordState | undefined;
+  /** Given by watch words. */
+  readonly tag?: string | undefined;
   readonly ids?: readonly string[] | undefined;
   readonly kinds?: readonly ItemKind[] | undefined;
   /** At most this many records; 50 unless told. */

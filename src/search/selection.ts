@@ -25,6 +25,8 @@ export interface Selection {
   readonly ids?: readonly string[] | undefined;
   readonly kinds?: readonly ItemKind[] | undefined;
   readonly state?: RecordState | undefined;
+  /** Given by watch words to a version that is not destroyed. */
+  readonly tag?: string | undefined;
 }
 
 // Platforms hand on what their users claim: a cast of 30 February would end the whole query, so only real dates are cast.
@@ -98,6 +100,10 @@ function recordConditions(selection: Selection, size: number): RawBuilder<unknow
       ? sql`r.kind <> 'message'`
       : sql`r.kind = ANY(${[...selection.kinds]}::text[])`,
   );
+  if (selection.tag !== undefined)
+    conditions.push(sql`r.id IN (SELECT t.record_id FROM record_tags t JOIN snapshots s ON s.id = t.snapshot_id
+      WHERE t.tag = ${selection.tag} AND s.seq < ${size} AND s.content IS NOT NULL
+        AND NOT EXISTS (SELECT FROM payload_destructions d WHERE d.commitment = s.document AND d.seq < ${size}))`);
   if (selection.text !== undefined) conditions.push(textCondition(selection.text, size));
   return conditions;
 }

@@ -46,6 +46,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
     .option('--from <date>', 'created, or else first captured, on or after this civil date')
     .option('--to <date>', 'created, or else first captured, on or before this civil date')
     .option('--state <state>', 'live, missing or destroyed')
+    .option('--tag <tag>', 'tagged so by watch words')
     .option('--limit <n>', 'at most so many', wholeNumber, 50)
     .option('--offset <n>', 'skip so many', wholeNumber, 0)
     .action(
@@ -56,6 +57,7 @@ export function addReadCommands(program: Command, shell: Shell): void {
           from?: string;
           to?: string;
           state?: string;
+          tag?: string;
           limit: number;
           offset: number;
         },

@@ -316,15 +316,17 @@ describe('policy check', () => {
     if (process.getuid?.() !== 0) assert.match(told.get('e') ?? '', /cannot be read/);
   });
 
-  test("the README's schedule and hold are good as they stand", async () => {
+  test("the README's schedule, hold and watch words are good as they stand", async () => {
     const readme = await readFile(join(import.meta.dirname, '..', '..', '..', 'README.md'), 'utf8');
     const samples = [...readme.matchAll(/```yaml\n# (policies\/\S+)\n([\s\S]*?)```/g)];
-    assert.equal(samples.length, 2);
+    assert.equal(samples.length, 3);
+    await mkdir(join(home, 'policies', 'alerts'), { recursive: true });
     for (const [, path, text] of samples) await writeFile(join(home, path ?? ''), text ?? '');
     await writeFile(join(home, 'muniment.yaml'), SETTINGS.replace('id: city', 'id: city-news'));
     const { code, checked } = await check();
     await writeFile(join(home, 'muniment.yaml'), SETTINGS);
-    assert.deepEqual([code, checked], [0, { files: 2, findings: [] }]);
+    await rm(join(home, 'policies', 'alerts'), { recursive: true });
+    assert.deepEqual([code, checked], [0, { files: 3, findings: [] }]);
   });
 
   test('a link to a good file is read', async () => {
