@@ -35,7 +35,7 @@ export function alertsDue(findings: readonly Finding[], told: readonly Told[], n
     const before = known.get(id);
     known.delete(id);
     if (before === undefined) due.push({ state: 'found', finding: id, since: now, ...finding });
-    else if (Date.parse(now) - Date.parse(before.toldAt) >= (before.times === 1 ? AGAIN_AFTER : THEN_EVERY))
+    else if (isAgain(before, now))
       due.push({ state: 'lasting', finding: id, since: before.since, ...finding });
   }
   for (const { finding, since } of known.values()) {
@@ -44,6 +44,12 @@ export function alertsDue(findings: readonly Finding[], told: readonly Told[], n
     due.push({ state: 'mended', finding, kind, source: source ?? null, run: null, since, sentence });
   }
   return due;
+}
+
+/** What was told in a time that has yet to come was told by a clock that was ahead: waiting for that time would be silence. */
+function isAgain({ toldAt, times }: Told, now: string): boolean {
+  const age = Date.parse(now) - Date.parse(toldAt);
+  return age < -DAY || age >= (times === 1 ? AGAIN_AFTER : THEN_EVERY);
 }
 
 /** @returns what the alert says in a line */

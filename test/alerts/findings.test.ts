@@ -119,3 +119,17 @@ test('a digest covers the last whole day or week, in the zone of the archive, al
   assert.deepEqual(covered('week', '2026-11-20T12:00'), ['2026-11-09T07:00:00', '2026-11-16T07:00:00']);
   assert.deepEqual(covered('week', '2026-11-16T06:00'), ['2026-11-02T07:00:00', '2026-11-09T07:00:00']);
 });
+
+test('an alert that a clock which was years ahead told is told again once the clock is right, not years later', () => {
+  const finding: Finding = {
+    id: 'failed:city',
+    kind: 'failed',
+    source: 'city',
+    run: null,
+    sentence: 'city: failed.',
+  };
+  const told = (at: string): Told[] => [{ finding: finding.id, since: at, toldAt: at, times: 1 }];
+  const due = (at: string): number => alertsDue([finding], told(at), '2026-11-20T12:00:00.000Z').length;
+  assert.equal(due('2030-01-01T00:00:00.000Z'), 1);
+  assert.equal(due('2026-11-20T12:05:00.000Z'), 0);
+});
