@@ -69,6 +69,7 @@ export async function hostsLeftAlone(
     .selectFrom('hosts_left_alone')
     .selectAll()
     .where('until', '>', instantText(now))
+    .where('until', '<=', instantText(now.add({ minutes: LONGEST_MINUTES })))
     .execute();
   const until = new Map(rows.map((row) => [keyOf(row), row.until]));
   return (asked) => (asked === null ? null : (until.get(keyOf(asked)) ?? null));
@@ -82,7 +83,13 @@ export async function mayAsk(db: Database, asked: AskedAs, now: Temporal.Instant
     .set({ until: instantText(trial) })
     .where('host', '=', asked.host)
     .where('credential', '=', asked.credential)
-    .where('until', '<=', instantText(now))
+    .where(({ eb, or }) =>
+      or([
+        eb('until', '<=', instantText(now)),
+        // Nobody is left alone for that long: a clock was ahead when it was written.
+        eb('until', '>', instantText(now.add({ minutes: LONGEST_MINUTES }))),
+      ]),
+    )
     .executeTakeFirst();
   return numUpdatedRows > 0 ? null : (await hostsLeftAlone(db, now))(asked);
 }

@@ -177,7 +177,10 @@ async function lookUp(
   if (object === undefined) {
     const answer = await ask(api, `posts/${encodeURIComponent(id)}`, '', signal);
     const { exchange, body, document } = answer;
-    if (answer.status === 404) return { identity, state: 'deleted', exchange, body };
+    if (answer.status === 404) {
+      await requireAdministered(api, account.id, signal);
+      return { identity, state: 'deleted', exchange, body };
+    }
     if (document === null) throw refused(answer);
     const { seen } = await readPosts(api, [document], answer, signal);
     return presentOr(identity, seen.sightings[0], untold);
@@ -199,8 +202,14 @@ async function lookUp(
     if (post === null) return untold('LinkedIn does not tell what it was below');
     const above = await ask(api, `posts/${encodeURIComponent(post)}`, '', signal);
     if (above.status !== 404) return untold('LinkedIn shows its post, and no comments below it');
+    await requireAdministered(api, account.id, signal);
   }
   return { identity, state: 'deleted', exchange, body };
+}
+
+/** What is not found may be hidden from a token that no longer administers the page: its list must answer. @throws CollectError when it does not */
+async function requireAdministered(api: Api, organization: string, signal: AbortSignal): Promise<void> {
+  listOf(await ask(api, 'posts', `q=author&author=${encodeURIComponent(organization)}&count=1`, signal));
 }
 
 /** By its name it is asked for next time: a wrong one would have it taken for deleted. */

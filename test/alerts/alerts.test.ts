@@ -188,6 +188,11 @@ test('a host that failed three times is left alone for a growing time, by every 
   assert.deepEqual(await ask(14, false), failed);
   isWell = true;
   assert.deepEqual(await ask(15), refused);
+  await archive.database.db
+    .updateTable('hosts_left_alone')
+    .set({ until: '2999-01-01T00:00:00.000Z' })
+    .execute();
+  assert.deepEqual(await ask(15), ['complete', '', true], 'a clock that was far ahead leaves nobody alone');
   assert.deepEqual(await ask(15, false), ['complete', '', true]);
   assert.deepEqual(await ask(16), ['complete', '', true]);
   assert.equal((await archiveStatus(archive)).sources[0]?.leftAloneUntil, null);

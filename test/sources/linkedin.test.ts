@@ -92,6 +92,9 @@ test('a deleted comment, and one whose post was deleted, are deleted; one whose 
   assert.deepEqual(await states([post, comment, answer]), ['present', 'deleted', 'deleted']);
   post.deleted = true;
   assert.deepEqual(await states([post, answer]), ['deleted', 'deleted']);
+  fake.isAdministered = false;
+  assert.deepEqual(await states([post]), ['unknown'], 'to whom the page is closed nothing is deleted');
+  fake.isAdministered = true;
   const other = fake.add('Another post');
   assert.deepEqual(await states([answer], fake.urnOf(other)), ['unknown']);
 });

@@ -18,6 +18,7 @@ export function metaContract(of: {
   readonly style: GraphStyle;
   readonly edge: string;
   readonly threadDepth?: number;
+  readonly deletedItemsAre?: 'access-lost';
   /** A list of the account in which something else stands all the time. */
   readonly besides?: string;
   /** @param post the own number of the post that a reply is under; null for a post */
@@ -27,6 +28,7 @@ export function metaContract(of: {
     pageSize: 2,
     threadDepth: of.threadDepth ?? 2,
     tellsDeletions: true,
+    ...(of.deletedItemsAre === undefined ? {} : { deletedItemsAre: of.deletedItemsAre }),
     readsAllAfter: 24,
     settings: (origin) => ({
       platform: of.platform,

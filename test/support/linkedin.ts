@@ -25,6 +25,8 @@ export class FakeLinkedin {
   pageSize = 100;
   commentsOnPage = 20;
   token = 'stage-token';
+  /** Whether the token's person still administers the page. */
+  isAdministered = true;
 
   constructor(organization: number) {
     this.organization = organization;
@@ -63,6 +65,7 @@ export class FakeLinkedin {
       }
       return Number(name) === this.organization ? jsonAnswer(organization) : linkedinRefusal(404);
     }
+    if (kind === 'posts' && !this.isAdministered) return linkedinRefusal(name === '' ? 403 : 404);
     if (kind === 'posts' && name === '')
       return this.#list(
         this.shares.filter(({ parent }) => parent === undefined).toReversed(),

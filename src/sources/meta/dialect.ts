@@ -90,6 +90,8 @@ export interface Dialect {
   readonly threadParameters: Readonly<Record<string, string>>;
   /** What has a list of replies tell how many there are besides, in `summary.total_count`; null where nothing does. */
   readonly countParameters: Readonly<Record<string, string>> | null;
+  /** Whether the platform says the same of a post that was deleted and of one that the account put away for itself. */
+  readonly archivesPosts: boolean;
   /** Whether a list may go on where no address of a next page is given, but a cursor. */
   readonly goesOnWithoutNext: boolean;
   /** What the platform never tells, whoever asks: sentences. */

@@ -123,6 +123,7 @@ export const FACEBOOK: Dialect = {
   // Without `stream` only what answers the post itself comes; live videos leave out more by default.
   threadParameters: { filter: 'stream', order: 'chronological', live_filter: 'no_filter' },
   countParameters: { filter: 'stream', summary: 'total_count' },
+  archivesPosts: false,
   goesOnWithoutNext: false,
   gaps: [
     'Facebook does not tell who hid or deleted a comment, when or why, nor which accounts and words a Page has blocked; what came and went between two readings was never offered.',

@@ -94,9 +94,11 @@ export const INSTAGRAM: Dialect = {
   // More comments than these are not given at once.
   threadParameters: { limit: '50' },
   countParameters: null,
+  archivesPosts: true,
   goesOnWithoutNext: false,
   gaps: [
     'Instagram does not tell who hid or deleted a comment, when or why, nor which accounts and words are blocked; comments of restricted accounts that nobody has approved, and what came and went between two readings, were never offered.',
+    'Instagram shows a post that the account archived as little as a deleted one: both, and what stood below them, are kept as access lost.',
     'Instagram does not tell what a caption or comment said before it was edited: of several edits between two readings only the last is kept.',
     'Instagram lists the newest 10,000 posts, without live videos, stories that were shared on, comments on advertisements and on posts with an age limit, and what the account wrote below others’ posts; files in which it found others’ works are withheld.',
   ],

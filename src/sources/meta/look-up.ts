@@ -25,7 +25,7 @@ export async function* lookUpItems(
   signal: AbortSignal,
   lastCaptured: (identity: Identity) => Promise<LastCaptured | null>,
 ): AsyncIterable<LookUp> {
-  const homes = new Map<string, Promise<void>>();
+  const homes = new Map<string, Promise<string>>();
   for (const identity of identities) {
     try {
       yield await lookUp(context, homes, identity, await lastCaptured(identity), signal);
@@ -41,7 +41,7 @@ export async function* lookUpItems(
 
 async function lookUp(
   context: LookUpContext,
-  homes: Map<string, Promise<void>>,
+  homes: Map<string, Promise<string>>,
   identity: Identity,
   last: LastCaptured | null,
   signal: AbortSignal,
@@ -71,10 +71,14 @@ async function lookUp(
   const key = home.lists.join(' ');
   const found = homes.get(key) ?? requireAnswering(context, home, signal);
   homes.set(key, found);
-  await found;
+  const answering = await found;
   const was = dialect.read(sort, captured.part, place);
-  const isOver = 'listed' in was && isReached(was.listed.until, exchange);
-  return { identity, state: isOver ? 'hidden' : 'deleted', exchange, body };
+  if ('listed' in was && isReached(was.listed.until, exchange))
+    return { identity, state: 'hidden', exchange, body };
+  // A reply goes with its post: then only the account's own list is left to answer.
+  const goesWithPost = sort === 'post' || (sort === 'reply' && answering.startsWith(`${account}/`));
+  const state = dialect.archivesPosts && goesWithPost ? 'access-lost' : 'deleted';
+  return { identity, state, exchange, body };
 }
 
 /** @returns whether a moment has come by the platform's clock or by ours: one that is slow must make no deletion of what ended by itself */
@@ -91,12 +95,12 @@ function homeOf(dialect: Dialect, captured: Captured, account: string): Home | n
   return list === undefined ? null : { lists: [`${account}/${list.edge}`], post: null };
 }
 
-/** @throws CollectError unless the first list answers, or, when what it belonged to has gone as well, the next */
+/** @returns the list that answered. @throws CollectError unless the first one does, or, when what it belonged to has gone as well, the next */
 async function requireAnswering(
   { api, dialect, showsReplies }: LookUpContext,
   { lists, post }: Home,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string> {
   for (const [nth, list] of lists.entries()) {
     // The first is the list of replies, if there is one.
     const counting = post !== null && nth === 0 ? dialect.countParameters : null;
@@ -113,12 +117,13 @@ async function requireAnswering(
           list,
           { hint: 'Check that the token still has the permission to read what people write.' },
         );
-      return;
+      return list;
     }
     // Where a permission is lacking, the list of what is there says the same.
     const itself = await ask(api, list.slice(0, list.lastIndexOf('/')), { fields: 'id' }, signal);
     if (!isNotShown(itself)) throw refused(itself.document === null ? itself : answer);
   }
+  throw new TypeError('a home without lists');
 }
 
 function capturedOf(id: string, { slice, url }: LastCaptured): Captured {

@@ -85,6 +85,7 @@ export const THREADS: Dialect = {
   threadParameters: { reverse: 'false' },
   // The published examples of answers have cursors only.
   countParameters: null,
+  archivesPosts: false,
   goesOnWithoutNext: true,
   gaps: [
     'Threads does not tell who hid a reply, when or why, nor which accounts and words are blocked; what came and went between two readings was never offered.',

@@ -9,5 +9,6 @@ export const instagram = metaContract({
   style: INSTAGRAM_STYLE,
   edge: 'media',
   besides: 'stories',
+  deletedItemsAre: 'access-lost',
   idOf: (number) => String(number),
 });
