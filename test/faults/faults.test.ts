@@ -70,7 +70,7 @@ test('a database that vanishes in the middle of a command ends it with one sente
   assert.equal(ended.code, 5, ended.stderr);
   assert.match(
     ended.stderr,
-    /^muniment: the connection to the database \S+ on \S+ was lost: .*\n {2}.*run the command again.*\n$/,
+    /^muniment: the (connection to the database \S+ on \S+ was lost|database \S+ on \S+ gives no further connection): .*\n {2}.*run the command again.*\n$/,
   );
   databaseProxy.onPacket = () => undefined;
   const settings = await readFile(`${archive.home}/muniment.yaml`, 'utf8');
