@@ -29,6 +29,12 @@ const REMEMBERED = 100;
 const NEAR = 0.95;
 /** Threads in a row that fail before the platform counts as failing. */
 const FAILED_THREADS = 5;
+/** Of the newest items of a list, how many must still be there when a reading in parts has ended. */
+const CHECKED = 10;
+/** A reading in parts that takes longer says nothing of what has gone, and no longer waits for what fails. */
+const LONGEST_READING = Temporal.Duration.from({ hours: 7 * 24 });
+/** Of what a reading in parts offered, and of the threads that it has left: with more, it cannot tell what it has seen. */
+const MOST_KEPT = 20_000;
 
 /** What is remembered of an item of the account's lists until its replies have been read. */
 export interface Listed {
@@ -68,6 +74,8 @@ export interface ListAsking {
   readonly cursor: string | null;
   /** The newest item that the run before saw, where only what came after it is wanted. */
   readonly since: string | null;
+  /** The oldest item that a reading in parts has reached, where it goes on: what is newer need not be given again. Only a budget leads to one. */
+  readonly until: string | null;
   readonly signal: AbortSignal;
 }
 
@@ -107,13 +115,37 @@ export interface AccountDialect {
   readonly lookUp: (identities: readonly Identity[], asking: LookUpAsking) => Promise<readonly LookUp[]>;
 }
 
-/** What a complete run leaves for the next. */
+/** How far a reading in parts has come in a list. */
+interface Reached {
+  /** The oldest item; null before the first. */
+  readonly oldest: string | null;
+  readonly isAtEnd: boolean;
+  readonly count: number;
+}
+
+/** A reading of the whole that a budget broke off, as far as it has come. */
+interface Reading {
+  readonly begunAt: string;
+  readonly lists: Readonly<Record<string, Reached>>;
+  /** Threads that are still to be read. */
+  readonly waiting: readonly (readonly [thread: string, root: string, replies: number])[];
+  /** Ids of all that its parts offered. */
+  readonly offered: readonly string[];
+  /** The thread in which the budget ended. */
+  readonly brokeAt: string | null;
+  /** Whether its parts can no longer make a whole. */
+  readonly isTorn: boolean;
+}
+
+/** What a complete run leaves for the next, and one that a budget broke off. */
 interface State {
   readonly account: string;
   /** When the whole account was last read; null: it is to be read at once, for something that was listed has gone. */
   readonly wholeAt: string | null;
   /** By list the newest items, newest first, each with its count of replies. */
   readonly newest: Readonly<Record<string, readonly (readonly [id: string, replies: number])[]>>;
+  /** Null or absent: none broke off. */
+  readonly reading?: Reading | null;
 }
 
 /** A walk through one of the account's lists. */
@@ -126,12 +158,26 @@ interface Walk {
   hasGaps: boolean;
 }
 
+/** Which part of a list is read: down to what is known, newest first, or to its end; from where another part ended. */
+interface Span {
+  readonly known?: readonly string[];
+  /** The newest of the known, where only what came after it is asked for. */
+  readonly since?: string | null;
+  readonly until?: string | null;
+}
+
+type Root = Pick<Listed, 'id' | 'replies'>;
+
 /** One run's reading. */
 interface Run {
   readonly account: FoundAccount;
   /** Ids that this run has already offered. */
   readonly offered: Set<string>;
-  threadsWhole: boolean;
+  /** Threads that were not read to their end. */
+  readonly waiting: Map<string, Root>;
+  /** Where the day's budget ended the run, and in which thread, once that had given something. */
+  isSpent: boolean;
+  brokeAt: string | null;
   failed: number;
   /** Replies that the platform counts and does not show. */
   notShown: number;
@@ -144,40 +190,106 @@ export function openAccountCollector(
   { http, clock }: { readonly http: Http; readonly clock: Clock },
 ): Collector {
   let found: FoundAccount | null = null;
+  /** What the parts of the reading before the last run's offered. */
+  let offeredBefore: ReadonlySet<string> = new Set();
 
   async function* collect({ state, isLatest, signal }: CollectOptions): AsyncIterable<CollectorEvent> {
     found = null;
-    const of = await dialect.findAccount(signal);
+    offeredBefore = new Set();
     const before = stateOf(state);
+    let of: FoundAccount;
+    try {
+      of = await dialect.findAccount(signal);
+    } catch (error) {
+      if (before === null || !isSpent(error)) throw error;
+      yield { type: 'problem', problem: error.problem };
+      // Else the next day's run would take it that others came between, and read the whole.
+      const kept: State = { ...before, wholeAt: isLatest ? before.wholeAt : null };
+      yield { type: 'end', coverage: 'recent', state: kept as unknown as Json, resumable: true };
+      return;
+    }
     if (before !== null && before.account !== of.id)
       throw reassigned(account, { what: 'account', before: before.account, now: of.id, isSetting: false });
     found = of;
-    const run: Run = { account: of, offered: new Set(), threadsWhole: true, failed: 0, notShown: 0 };
+    const begun = before?.reading ?? null;
+    offeredBefore = new Set(begun?.offered);
+    const run: Run = {
+      account: of,
+      offered: new Set(),
+      waiting: new Map(),
+      isSpent: false,
+      brokeAt: null,
+      failed: 0,
+      notShown: 0,
+    };
     yield pageOf(run, of.profile);
     for (const [what, count] of Object.entries(of.counts)) yield { type: 'reported', what, count };
     const now = clock.now();
     const wholeAt = before?.wholeAt ?? null;
-    const isDue = !isLatest || wholeAt === null || isWholeDue(wholeAt, now, dialect.wholeEvery);
+    const isDue =
+      begun !== null || !isLatest || wholeAt === null || isWholeDue(wholeAt, now, dialect.wholeEvery);
+    const hadPart =
+      begun !== null &&
+      (begun.waiting.length > 0 || !dialect.lists.every((name) => begun.lists[name]?.isAtEnd));
+    // Where the parts are to make a whole, some of what they began with is asked for again: whether it is still there.
+    const sinceOf = (known: readonly string[]): string | null =>
+      dialect.asksSince === true ? (known[begun === null || hadPart ? 0 : CHECKED] ?? null) : null;
+    /** The newest of each list, where that is not all that is read of it. */
+    const heads: Walk[] = [];
     const walks: Walk[] = [];
+    const reached: Record<string, Reached> = {};
     for (const name of dialect.lists) {
-      const walk: Walk = { name, listed: [], ended: 'broken', hasGaps: false };
+      const from = begun?.lists[name] ?? { oldest: null, isAtEnd: false, count: 0 };
+      const known = (before?.newest[name] ?? []).map(([id]) => id);
+      const hasPart = from.oldest !== null || from.isAtEnd;
+      const head = walkOf(name);
+      if (hasPart || !isDue) {
+        heads.push(head);
+        if (!run.isSpent) yield* readList(run, head, { known, since: sinceOf(known) }, signal);
+      }
+      const walk = walkOf(name);
       walks.push(walk);
-      yield* readList(run, walk, isDue ? null : (before?.newest[name] ?? []).map(([id]) => id), signal);
+      if (from.isAtEnd) walk.ended = 'end';
+      else if (isDue && !run.isSpent) yield* readList(run, walk, { until: from.oldest }, signal);
+      reached[name] = {
+        oldest: walk.listed.at(-1)?.id ?? from.oldest,
+        isAtEnd: walk.ended === 'end',
+        count: from.count + walk.listed.length + head.listed.filter(({ id }) => !known.includes(id)).length,
+      };
     }
     const counts = new Map(Object.values(before?.newest ?? {}).flat());
     const isStirred = ({ id, replies, createdAt }: Listed): boolean =>
       counts.get(id) !== replies || isYounger(createdAt, now.subtract(YOUNG));
-    const roots = new Map<string, Listed>();
+    for (const [thread, id, replies] of begun?.waiting ?? []) run.waiting.set(thread, { id, replies });
     // Oldest first, as the lists are newest first.
-    for (const one of walks.flatMap(({ listed }) => listed.toReversed()))
-      if (one.thread !== null && one.replies > 0 && (isDue || isStirred(one))) roots.set(one.thread, one);
-    for (const [thread, one] of roots) yield* readThread(run, thread, one, signal);
-    const [first] = walks;
-    const end = dialect.listEndsAfter ?? Number.POSITIVE_INFINITY;
-    const isCapped = first !== undefined && first.listed.length >= NEAR * end;
-    const isRead = isDue && run.threadsWhole && walks.every(({ ended }) => ended === 'end');
-    if (isRead && !isCapped && first !== undefined)
-      yield { type: 'reported', what: 'posts listed', count: first.listed.length };
+    for (const one of [...walks, ...heads].flatMap(({ listed }) => listed.toReversed()))
+      if (one.thread !== null && one.replies > 0 && (isDue || isStirred(one)))
+        run.waiting.set(one.thread, one);
+    for (const [thread, root] of [...run.waiting])
+      if (!run.isSpent) yield* readThread(run, thread, root, begun?.brokeAt === thread, signal);
+    const begunAt = begun === null ? now : Temporal.Instant.from(begun.begunAt);
+    const isLate = Temporal.Instant.compare(begunAt.add(LONGEST_READING), now) <= 0;
+    const offered = new Set([...offeredBefore, ...run.offered]);
+    const isTooLong = run.brokeAt !== null && run.brokeAt === begun?.brokeAt;
+    const isTorn =
+      isLate ||
+      begun?.isTorn === true ||
+      isTooLong ||
+      Math.max(offered.size, run.waiting.size) > MOST_KEPT ||
+      heads.some(({ hasGaps }) => hasGaps);
+    const isAllRead =
+      isDue &&
+      !run.isSpent &&
+      run.waiting.size === 0 &&
+      walks.every(({ ended }) => ended === 'end') &&
+      heads.every(({ ended }) => ended !== 'broken');
+    const [first] = dialect.lists;
+    const listed = reached[first ?? '']?.count ?? 0;
+    const isCapped = listed >= NEAR * (dialect.listEndsAfter ?? Number.POSITIVE_INFINITY);
+    const mayBeWhole = (begun === null || !isTorn) && !isCapped && dialect.showsWholeThreads;
+    // The run after the last part says that all was offered: it has a budget for looking up what was not, and is cheap to repeat.
+    const isRead = isAllRead && !(hadPart && mayBeWhole);
+    if (isRead && !isCapped) yield { type: 'reported', what: 'posts listed', count: listed };
     for (const message of dialect.gaps) yield gap(message);
     if (isCapped)
       yield gap(
@@ -190,15 +302,46 @@ export function openAccountCollector(
         `${dialect.name} counts more replies than it shows: deleted ones may be among them, and those that it hides.`,
       );
     }
+    if (run.isSpent && !isDue) {
+      // A poll that was broken off is made again from where it began: of its answers none hides another.
+      yield { type: 'end', coverage: 'recent', state: before as unknown as Json, resumable: true };
+      return;
+    }
+    const newest = Object.fromEntries(
+      dialect.lists.map((name) => {
+        const isOf = (walk: Walk): boolean => walk.name === name;
+        const parts = { head: heads.find(isOf), walk: walks.find(isOf) };
+        return [name, newestOf(parts, before?.newest[name])];
+      }),
+    );
+    const isLeft = isDue && !isRead && (run.isSpent || (begun !== null && !isLate));
+    if (isLeft) {
+      yield { type: 'reported', what: 'threads not read yet', count: run.waiting.size };
+      const waiting = [...run.waiting].map(([thread, { id, replies }]) => [thread, id, replies] as const);
+      const reading: Reading = {
+        begunAt: instantText(begunAt),
+        lists: reached,
+        waiting: waiting.slice(0, MOST_KEPT),
+        offered: isTorn ? [] : [...offered],
+        brokeAt: isTooLong ? null : (run.brokeAt ?? begun?.brokeAt ?? null),
+        isTorn,
+      };
+      const left: State = { account: of.id, wholeAt, newest, reading };
+      yield { type: 'end', coverage: 'recent', state: left as unknown as Json, resumable: true };
+      return;
+    }
     // Whether something has gone is for a reading of the whole to tell: the next run's, if this was none.
-    const hasGaps = !isDue && walks.some((walk) => walk.hasGaps);
+    const hasGaps = !isDue && heads.some((head) => head.hasGaps);
+    const isOver = isRead || begun !== null;
     const next: State = {
       account: of.id,
-      wholeAt: isRead ? instantText(now) : hasGaps ? null : wholeAt,
-      newest: Object.fromEntries(walks.map((walk) => [walk.name, newestOf(walk, before?.newest[walk.name])])),
+      wholeAt: isOver ? instantText(now) : hasGaps ? null : wholeAt,
+      newest,
     };
-    const coverage = isRead && !isCapped && dialect.showsWholeThreads ? 'all' : 'recent';
-    yield { type: 'end', coverage, state: next as unknown as Json };
+    const coverage = isRead && mayBeWhole ? 'all' : 'recent';
+    const end = { type: 'end', coverage, state: next as unknown as Json } as const;
+    // Else one bad item in the last part would have it read, and paid for, with every run. After *all*, what could not be looked up is again.
+    yield begun === null || coverage === 'all' ? end : { ...end, resumable: true };
   }
 
   /** @returns the event of what was seen for the first time in this run */
@@ -211,43 +354,47 @@ export function openAccountCollector(
     return { type: 'page', exchange, sightings: fresh, rejected };
   }
 
-  /** @param known ids to stop at, newest first, or null to read to the end */
   async function* readList(
     run: Run,
     walk: Walk,
-    known: readonly string[] | null,
+    { known, since = null, until = null }: Span,
     signal: AbortSignal,
   ): AsyncIterable<CollectorEvent> {
     const seen = new Set<string>();
-    const since = dialect.asksSince === true ? (known?.[0] ?? null) : null;
     try {
       const ask = (cursor: string | null): Promise<ListPage> =>
-        dialect.listPage({ account: run.account, list: walk.name, cursor, since, signal });
+        dialect.listPage({ account: run.account, list: walk.name, cursor, since, until, signal });
       for await (const page of pagesFrom(ask, signal)) {
         yield pageOf(run, page);
         for (const one of page.listed) {
           if (!seen.has(one.id)) walk.listed.push(one);
           seen.add(one.id);
         }
-        if (known === null || since !== null || !known.some((id) => seen.has(id))) continue;
+        if (known === undefined || since !== null || !known.some((id) => seen.has(id))) continue;
         walk.ended = 'known';
         walk.hasGaps = !areStillListed(known, seen);
         return;
       }
       walk.ended = since === null ? 'end' : 'known';
-      walk.hasGaps = since === null && (known ?? []).length > 0;
+      const expected = known?.slice(0, since === null ? known.length : known.indexOf(since)) ?? [];
+      walk.hasGaps = !expected.every((id) => seen.has(id));
     } catch (error) {
       if (!(error instanceof CollectError)) throw error;
+      run.isSpent ||= isSpent(error);
       yield* quarantined(error);
       yield { type: 'problem', problem: error.problem };
     }
   }
 
-  /** @throws CollectError when thread after thread fails, or the platform wants to be left alone */
+  /**
+   * @param isAgain whether the budget ended in this thread the time before, too
+   * @throws CollectError when thread after thread fails, or the platform wants to be left alone
+   */
   async function* readThread(
     run: Run,
     thread: string,
-    root: Listed,
+    root: Root,
+    isAgain: boolean,
     signal: AbortSignal,
   ): AsyncIterable<CollectorEvent> {
     const shown = new Set<string>();
@@ -258,15 +405,23 @@ export function openAccountCollector(
       }
       run.notShown += Math.max(0, root.replies - shown.size);
       run.failed = 0;
+      run.waiting.delete(thread);
     } catch (error) {
       if (!(error instanceof CollectError)) throw error;
-      run.threadsWhole = false;
       yield* quarantined(error);
+      run.isSpent = isSpent(error);
+      if (run.isSpent) {
+        yield { type: 'problem', problem: error.problem };
+        if (shown.size === 0) return;
+        run.brokeAt = thread;
+        if (!isAgain) return;
+        // One that takes more than a day's budget by itself must not keep those after it from being read for ever.
+        run.waiting.delete(thread);
+      }
       const message = `What is below ${root.id} is incomplete: ${error.problem.message}`;
       yield { type: 'problem', problem: { code: 'incomplete-thread', message, subject: root.id } };
       run.failed += 1;
-      const { code } = error.problem;
-      if (run.failed >= FAILED_THREADS || code === 'rate-limited' || code === 'budget-spent') throw error;
+      if (run.failed >= FAILED_THREADS || error.problem.code === 'rate-limited') throw error;
     }
   }
 
@@ -280,8 +435,12 @@ export function openAccountCollector(
     signal: AbortSignal,
     lastCaptured: LookUpAsking['lastCaptured'] = async () => null,
   ): AsyncIterable<LookUp> {
-    for (let from = 0; from < identities.length; from += dialect.lookUpBatch) {
-      const batch = identities.slice(from, from + dialect.lookUpBatch);
+    // A reading in parts has seen these before the part of this run: asking again would pay for the whole twice.
+    const isOffered = ({ platformId }: Identity): boolean => offeredBefore.has(platformId);
+    for (const identity of identities.filter(isOffered)) yield { identity, state: 'present', sighting: null };
+    const unseen = identities.filter((identity) => !isOffered(identity));
+    for (let from = 0; from < unseen.length; from += dialect.lookUpBatch) {
+      const batch = unseen.slice(from, from + dialect.lookUpBatch);
       try {
         yield* await dialect.lookUp(batch, { account: found, signal, lastCaptured });
       } catch (error) {
@@ -299,7 +458,7 @@ export function openAccountCollector(
       const of = await dialect.findAccount(signal);
       const findings = [`${account} is ${of.name} (${of.id}) on ${dialect.name}`];
       for (const list of dialect.lists) {
-        await dialect.listPage({ account: of, list, cursor: null, since: null, signal });
+        await dialect.listPage({ account: of, list, cursor: null, since: null, until: null, signal });
         findings.push(`its list of ${list} can be read`);
       }
       return { account, findings: [...findings, ...(of.findings ?? []), ...dialect.gaps] };
@@ -328,12 +487,23 @@ export function unknown(identity: Identity, error: CollectError): LookUp {
   return { identity, state: 'unknown', problem };
 }
 
-/** A walk that asked for what is new alone is followed by what was known before it. */
-function newestOf({ listed, ended }: Walk, before: State['newest'][string] = []): State['newest'][string] {
-  const now = listed.map(({ id, replies }) => [id, replies] as const);
-  const ids = new Set(now.map(([id]) => id));
-  const rest = ended === 'known' ? before.filter(([id]) => !ids.has(id)) : [];
-  return [...now, ...rest].slice(0, REMEMBERED);
+const walkOf = (name: string): Walk => ({ name, listed: [], ended: 'broken', hasGaps: false });
+
+function isSpent(error: unknown): error is CollectError {
+  return error instanceof CollectError && error.problem.code === 'budget-spent';
+}
+
+/** A walk to what was known before is followed by that, and where it broke off it says nothing of what is between. */
+function newestOf(
+  { head, walk }: { readonly head: Walk | undefined; readonly walk: Walk | undefined },
+  before: State['newest'][string] = [],
+): State['newest'][string] {
+  const of = (one: Walk | undefined) => (one?.listed ?? []).map(({ id, replies }) => [id, replies] as const);
+  const fresh = head === undefined || head.ended === 'broken' ? [] : of(head);
+  const rest = head === undefined || head.ended === 'end' ? [] : before;
+  const all = new Map<string, number>();
+  for (const [id, replies] of [...fresh, ...rest, ...of(walk)]) if (!all.has(id)) all.set(id, replies);
+  return [...all].slice(0, REMEMBERED);
 }
 
 function stateOf(state: Json): State | null {

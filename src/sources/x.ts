@@ -115,12 +115,14 @@ function xDialect(api: Api, settings: XSettings): AccountDialect {
           ]),
     ],
     findAccount,
-    async listPage({ account: { id }, list, cursor, since, signal }) {
+    async listPage({ account: { id }, list, cursor, since, until, signal }) {
       const parameters = {
         ...POST_FIELDS,
         max_results: String(PAGE_SIZE),
         ...(cursor === null ? {} : { pagination_token: cursor }),
         ...(since === null ? {} : { since_id: since }),
+        // An id, for a token of a page days ago may not be good any more.
+        ...(until === null ? {} : { until_id: until }),
       };
       const answer = await ask(api, `users/${id}/${list}`, parameters, PAGE_SIZE, signal);
       const { seen, posts, ids } = readAll(api, answer);

@@ -21,7 +21,11 @@ interface Stage {
   readonly meter: Meter;
 }
 
-async function stageOf(t: TestContext, more: Partial<XSettings> = {}): Promise<Stage> {
+async function stageOf(
+  t: TestContext,
+  more: Partial<XSettings> = {},
+  now?: () => Temporal.Instant,
+): Promise<Stage> {
   const fake = new FakeX(1);
   const { origin } = await answering(t, (request, response, url) => {
     sendAnswer(response, fake.answer(url, request.headers));
@@ -41,7 +45,11 @@ async function stageOf(t: TestContext, more: Partial<XSettings> = {}): Promise<S
     ...more,
   };
   const meter = passingMeter();
-  const collector = openXCollector(settings, { ...patient(), meter });
+  const collector = openXCollector(settings, {
+    ...patient(),
+    ...(now === undefined ? {} : { clock: { now } }),
+    meter,
+  });
   t.after(() => collector[Symbol.asyncDispose]());
   return { fake, collector, meter };
 }
@@ -55,8 +63,12 @@ interface Collected {
   readonly gaps: string;
 }
 
-async function collected({ collector }: Stage, before: End | null = null): Promise<Collected> {
-  const options = { state: before?.state ?? null, isLatest: true, signal: never() };
+async function collected(
+  { collector }: Stage,
+  before: End | null = null,
+  isLatest = true,
+): Promise<Collected> {
+  const options = { state: before?.state ?? null, isLatest, signal: never() };
   const events = await Array.fromAsync(collector.collect(options));
   const all = events.flatMap((event) => (event.type === 'page' ? event.sightings : []));
   const gaps = events.flatMap((event) => (event.type === 'problem' ? event.problem.message : [])).join('\n');
@@ -64,7 +76,11 @@ async function collected({ collector }: Stage, before: End | null = null): Promi
   return { events, sightings, end: events.at(-1) as End, gaps };
 }
 
-function lookUp({ collector }: Stage, posts: readonly FakePost[], seen: Collected): Promise<LookUp[]> {
+function lookUp(
+  { collector }: Stage,
+  posts: readonly FakePost[],
+  seen: Pick<Collected, 'sightings'>,
+): Promise<LookUp[]> {
   const identities = posts.map((post) => ({
     platform: 'x',
     namespace: 'post-id',
@@ -168,6 +184,121 @@ test('a day’s units that are used up end the run, which says until when', asyn
   const { gaps, end } = await collected(stage);
   assert.match(gaps, /100 units a day of X for file:token are spent until 2026-11-02T00:00/);
   assert.equal(end.coverage, 'recent');
+});
+
+/** An account whose whole reading costs 501 units: itself, 250 posts, 100 that name it, and the 150 below ten of its posts. */
+function fill(fake: FakeX): void {
+  const roots = Array.from({ length: 250 }, (_, n) => fake.post(`Post ${n}`));
+  for (const root of roots.slice(0, 10)) {
+    const answers = Array.from({ length: 10 }, () => fake.post('Why?', { parent: root, by: fake.ann }));
+    for (const parent of answers.slice(0, 5)) fake.post('Because', { parent, by: fake.ann });
+  }
+}
+
+/** Reads day after day, `runs` times a day, as capture does: it keeps what a partial run leaves only where that is resumable. */
+async function daysOf(
+  t: TestContext,
+  { unitsPerDay, days, runs = 3 }: { unitsPerDay: number; days: number; runs?: number },
+  onRun: (stage: Stage, day: number, run: number) => void = () => {},
+) {
+  const now = { is: Temporal.Instant.from('2026-11-01T01:00:00Z') };
+  const stage = await stageOf(t, { unitsPerDay }, () => now.is);
+  fill(stage.fake);
+  const seen = new Map<string, Sighting>();
+  const coverage: string[][] = [];
+  const paid: number[] = [];
+  let state: End | null = null;
+  let isLatest = true;
+  for (let day = 0; day < days; day += 1) {
+    coverage[day] = [];
+    for (let run = 0; run < runs; run += 1) {
+      onRun(stage, day, run);
+      const one: Collected = await collected(stage, state, isLatest);
+      for (const [id, sighting] of one.sightings) seen.set(id, sighting);
+      const isComplete = !one.events.some((e) => e.type === 'problem' && e.problem.code !== 'standing-gap');
+      isLatest = isComplete || one.end.resumable === true;
+      if (isLatest) state = one.end;
+      coverage[day]?.push(one.end.coverage);
+      now.is = now.is.add({ hours: 1 });
+    }
+    paid.push(await stage.meter.spent('X file:token', now.is.toString().slice(0, 10)));
+    now.is = now.is.add({ hours: 24 - runs });
+  }
+  return { stage, seen, coverage, paid, state: state as End | null };
+}
+
+const sum = (units: readonly number[]): number => units.reduce((all, one) => all + one, 0);
+
+test('a reading of everything that takes three days’ units goes on each day where it was, and is paid for once', async (t) => {
+  const once = await daysOf(t, { unitsPerDay: 1000, days: 1, runs: 1 });
+  assert.deepEqual(once.coverage, [['all']]);
+  const whole = sum(once.paid);
+  // Before each call a page is counted, so that a day ends up to a page before its units do.
+  const parts = await daysOf(t, { unitsPerDay: Math.ceil(whole / 3) + 100, days: 3, runs: 2 });
+  assert.deepEqual(
+    parts.coverage.map((day) => day.includes('all')),
+    [false, false, true],
+  );
+  assert.deepEqual([...parts.seen.keys()].toSorted(), [...once.seen.keys()].toSorted());
+  assert.ok(sum(parts.paid) <= whole + 3 * 100, `${parts.paid} for what costs ${whole} at once`);
+  // What the parts before offered is not paid for again where the last run looks up what it did not see.
+  const { stage, seen } = parts;
+  const before = await stage.meter.spent('X file:token', '2026-11-03');
+  const asked = stage.fake.requests.length;
+  await lookUp(stage, stage.fake.posts.slice(0, 200), { sightings: seen });
+  assert.deepEqual(
+    [await stage.meter.spent('X file:token', '2026-11-03'), stage.fake.requests.length],
+    [before, asked],
+  );
+});
+
+test('what comes while a reading takes days is found at once, and what has gone meanwhile keeps it from claiming that all was offered', async (t) => {
+  const fresh: FakePost[] = [];
+  const { seen, coverage, paid } = await daysOf(t, { unitsPerDay: 270, days: 5 }, ({ fake }, day, run) => {
+    if (day === 1 && run === 0) {
+      fresh.push(fake.post('While it is read'));
+      const newest = fake.posts[249] as FakePost;
+      newest.deleted = true;
+    }
+  });
+  assert.ok(fresh.every((post) => seen.has(FakeX.idOf(post))));
+  assert.ok(!coverage.flat().includes('all'), 'one of the newest is no longer listed');
+  assert.deepEqual(paid.slice(3), [3, 3], 'it has ended all the same: polls follow');
+});
+
+test('a thread that takes more than a day’s units holds up no reading: it is told, and what waits behind it is read', async (t) => {
+  let last: FakePost | null = null;
+  const { seen, coverage, state } = await daysOf(t, { unitsPerDay: 310, days: 7 }, ({ fake }, day, run) => {
+    if (day + run > 0) return;
+    const root = fake.post('Ask us');
+    for (let n = 0; n < 350; n += 1)
+      fake.post('Why?', { parent: n === 0 ? root : (fake.posts.at(-1) as FakePost), by: fake.ann });
+    last = fake.post('After', { parent: fake.post('Then'), by: fake.ann });
+  });
+  assert.ok(seen.has(FakeX.idOf(last as never)));
+  assert.ok(!coverage.flat().includes('all'));
+  assert.deepEqual(
+    Object.keys(state?.state ?? {}),
+    ['account', 'wholeAt', 'newest'],
+    'the reading has ended',
+  );
+});
+
+test('a poll that finds the day’s units spent leaves its place to the next day’s, which does not read everything', async (t) => {
+  const now = { is: Temporal.Instant.from('2026-11-01T01:00:00Z') };
+  const stage = await stageOf(t, { unitsPerDay: 150 }, () => now.is);
+  stage.fake.post('One');
+  let { end } = await collected(stage);
+  assert.equal(end.coverage, 'all');
+  for (const units of [60, 87]) {
+    assert.ok(await stage.meter.spend('X file:token', '2026-11-01', units, 150));
+    ({ end } = await collected(stage, end));
+    assert.equal(end.resumable, true);
+  }
+  now.is = now.is.add({ hours: 24 });
+  stage.fake.requests.length = 0;
+  assert.deepEqual((await collected(stage, end)).end.resumable, undefined);
+  assert.equal(stage.fake.requests.filter(({ searchParams }) => searchParams.has('since_id')).length, 1);
 });
 
 test('a run without news asks for what came since, finds answers by the account’s name, and leaves its place to the next', async (t) => {

@@ -151,10 +151,14 @@ export class FakeX {
 
   #list(oldest: readonly FakePost[], by: URLSearchParams, size: number): Answered {
     const since = BigInt(by.get('since_id') ?? 0);
+    const until = BigInt(by.get('until_id') ?? 2n ** 64n);
+    const isWithin = (id: bigint): boolean => id > since && id < until;
     const all = oldest.toReversed();
     const cursor = by.get('pagination_token') ?? by.get('next_token');
     const after = cursor === null ? 0 : all.findIndex((post) => FakeX.idOf(post) === cursor.slice(1)) + 1;
-    const rest = all.slice(after).filter((post) => post.deleted !== true && BigInt(lastOf(post).id) > since);
+    const rest = all
+      .slice(after)
+      .filter((post) => post.deleted !== true && isWithin(BigInt(lastOf(post).id)));
     const page = rest.slice(0, size);
     const data = page
       .filter(({ unlisted }) => unlisted !== true)
