@@ -131,8 +131,8 @@ interface Reading {
   readonly waiting: readonly (readonly [thread: string, root: string, replies: number])[];
   /** Ids of all that its parts offered. */
   readonly offered: readonly string[];
-  /** The thread in which the budget ended. */
-  readonly brokeAt: string | null;
+  /** Waiting threads that were begun and not read to their end: once more, and they are passed over. */
+  readonly tried: readonly string[];
   /** Whether its parts can no longer make a whole. */
   readonly isTorn: boolean;
 }
@@ -175,9 +175,12 @@ interface Run {
   readonly offered: Set<string>;
   /** Threads that were not read to their end. */
   readonly waiting: Map<string, Root>;
-  /** Where the day's budget ended the run, and in which thread, once that had given something. */
-  isSpent: boolean;
-  brokeAt: string | null;
+  /** Threads that this run or the part before it began and did not read to their end. */
+  readonly tried: Set<string>;
+  /** Whether threads were passed over. */
+  isTorn: boolean;
+  /** Whether no more is to be asked: the budget is spent, or, where a reading goes on, thread after thread failed. */
+  isStopped: boolean;
   failed: number;
   /** Replies that the platform counts and does not show. */
   notShown: number;
@@ -217,8 +220,9 @@ export function openAccountCollector(
       account: of,
       offered: new Set(),
       waiting: new Map(),
-      isSpent: false,
-      brokeAt: null,
+      tried: new Set(begun?.tried),
+      isTorn: begun?.isTorn === true,
+      isStopped: false,
       failed: 0,
       notShown: 0,
     };
@@ -245,12 +249,12 @@ export function openAccountCollector(
       const head = walkOf(name);
       if (hasPart || !isDue) {
         heads.push(head);
-        if (!run.isSpent) yield* readList(run, head, { known, since: sinceOf(known) }, signal);
+        if (!run.isStopped) yield* readList(run, head, { known, since: sinceOf(known) }, signal);
       }
       const walk = walkOf(name);
       walks.push(walk);
       if (from.isAtEnd) walk.ended = 'end';
-      else if (isDue && !run.isSpent) yield* readList(run, walk, { until: from.oldest }, signal);
+      else if (isDue && !run.isStopped) yield* readList(run, walk, { until: from.oldest }, signal);
       reached[name] = {
         oldest: walk.listed.at(-1)?.id ?? from.oldest,
         isAtEnd: walk.ended === 'end',
@@ -266,20 +270,18 @@ export function openAccountCollector(
       if (one.thread !== null && one.replies > 0 && (isDue || isStirred(one)))
         run.waiting.set(one.thread, one);
     for (const [thread, root] of [...run.waiting])
-      if (!run.isSpent) yield* readThread(run, thread, root, begun?.brokeAt === thread, signal);
+      if (!run.isStopped) yield* readThread(run, thread, root, begun !== null, signal);
     const begunAt = begun === null ? now : Temporal.Instant.from(begun.begunAt);
     const isLate = Temporal.Instant.compare(begunAt.add(LONGEST_READING), now) <= 0;
     const offered = new Set([...offeredBefore, ...run.offered]);
-    const isTooLong = run.brokeAt !== null && run.brokeAt === begun?.brokeAt;
     const isTorn =
       isLate ||
-      begun?.isTorn === true ||
-      isTooLong ||
+      run.isTorn ||
       Math.max(offered.size, run.waiting.size) > MOST_KEPT ||
       heads.some(({ hasGaps }) => hasGaps);
     const isAllRead =
       isDue &&
-      !run.isSpent &&
+      !run.isStopped &&
       run.waiting.size === 0 &&
       walks.every(({ ended }) => ended === 'end') &&
       heads.every(({ ended }) => ended !== 'broken');
@@ -302,7 +304,7 @@ export function openAccountCollector(
         `${dialect.name} counts more replies than it shows: deleted ones may be among them, and those that it hides.`,
       );
     }
-    if (run.isSpent && !isDue) {
+    if (run.isStopped && !isDue) {
       // A poll that was broken off is made again from where it began: of its answers none hides another.
       yield { type: 'end', coverage: 'recent', state: before as unknown as Json, resumable: true };
       return;
@@ -314,7 +316,7 @@ export function openAccountCollector(
         return [name, newestOf(parts, before?.newest[name])];
       }),
     );
-    const isLeft = isDue && !isRead && (run.isSpent || (begun !== null && !isLate));
+    const isLeft = isDue && !isRead && (run.isStopped || (begun !== null && !isLate));
     if (isLeft) {
       yield { type: 'reported', what: 'threads not read yet', count: run.waiting.size };
       const waiting = [...run.waiting].map(([thread, { id, replies }]) => [thread, id, replies] as const);
@@ -323,7 +325,7 @@ export function openAccountCollector(
         lists: reached,
         waiting: waiting.slice(0, MOST_KEPT),
         offered: isTorn ? [] : [...offered],
-        brokeAt: isTooLong ? null : (run.brokeAt ?? begun?.brokeAt ?? null),
+        tried: [...run.tried].filter((thread) => run.waiting.has(thread)),
         isTorn,
       };
       const left: State = { account: of.id, wholeAt, newest, reading };
@@ -380,21 +382,21 @@ export function openAccountCollector(
       walk.hasGaps = !expected.every((id) => seen.has(id));
     } catch (error) {
       if (!(error instanceof CollectError)) throw error;
-      run.isSpent ||= isSpent(error);
+      run.isStopped ||= isSpent(error);
       yield* quarantined(error);
       yield { type: 'problem', problem: error.problem };
     }
   }
 
   /**
-   * @param isAgain whether the budget ended in this thread the time before, too
+   * @param isPart whether it belongs to a reading that goes on
    * @throws CollectError when thread after thread fails, or the platform wants to be left alone
    */
   async function* readThread(
     run: Run,
     thread: string,
     root: Root,
-    isAgain: boolean,
+    isPart: boolean,
     signal: AbortSignal,
   ): AsyncIterable<CollectorEvent> {
     const shown = new Set<string>();
@@ -409,19 +411,25 @@ export function openAccountCollector(
     } catch (error) {
       if (!(error instanceof CollectError)) throw error;
       yield* quarantined(error);
-      run.isSpent = isSpent(error);
-      if (run.isSpent) {
-        yield { type: 'problem', problem: error.problem };
-        if (shown.size === 0) return;
-        run.brokeAt = thread;
-        if (!isAgain) return;
-        // One that takes more than a day's budget by itself must not keep those after it from being read for ever.
+      run.isStopped = isSpent(error);
+      const isBegun = !run.isStopped || shown.size > 0;
+      // One that always fails, or takes more than a day's budget by itself, must not keep a reading from its end for ever.
+      const isPassed = isPart && isBegun && run.tried.has(thread);
+      if (isBegun) run.tried.add(thread);
+      if (isPassed) {
         run.waiting.delete(thread);
+        run.isTorn = true;
       }
+      if (run.isStopped) yield { type: 'problem', problem: error.problem };
+      if (run.isStopped && !isPassed) return;
       const message = `What is below ${root.id} is incomplete: ${error.problem.message}`;
       yield { type: 'problem', problem: { code: 'incomplete-thread', message, subject: root.id } };
       run.failed += 1;
-      if (run.failed >= FAILED_THREADS || error.problem.code === 'rate-limited') throw error;
+      if (error.problem.code === 'rate-limited') throw error;
+      if (run.failed < FAILED_THREADS) return;
+      if (!isPart) throw error;
+      // What has been read of the part is kept.
+      run.isStopped = true;
     }
   }
 

@@ -284,6 +284,19 @@ test('a thread that takes more than a day’s units holds up no reading: it is t
   );
 });
 
+test('a thread that always fails keeps no reading of days from its end, and has nothing read and paid for twice', async (t) => {
+  const { coverage, paid, state } = await daysOf(t, { unitsPerDay: 470, days: 4 }, ({ fake }) => {
+    fake.refused = new Set([FakeX.idOf(fake.posts[3] as FakePost)]);
+  });
+  assert.ok(!coverage.flat().includes('all'));
+  assert.deepEqual(
+    Object.keys(state?.state ?? {}),
+    ['account', 'wholeAt', 'newest'],
+    'the reading has ended',
+  );
+  assert.deepEqual(paid.at(-1), 3);
+});
+
 test('a poll that finds the day’s units spent leaves its place to the next day’s, which does not read everything', async (t) => {
   const now = { is: Temporal.Instant.from('2026-11-01T01:00:00Z') };
   const stage = await stageOf(t, { unitsPerDay: 150 }, () => now.is);

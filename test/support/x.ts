@@ -37,6 +37,8 @@ export class FakeX {
   searchPageSize = 100;
   includes: Record<string, unknown[]> = {};
   token = 'stage-token';
+  /** Conversations whose search fails. */
+  refused: ReadonlySet<string> = new Set();
   #next: bigint;
 
   /** @param first number of all ids */
@@ -92,6 +94,7 @@ export class FakeX {
       );
     if (path.startsWith('/2/tweets/search/')) {
       const of = by.get('query')?.replace('conversation_id:', '');
+      if (this.refused.has(of ?? '')) return xRefusal(400);
       const found = this.posts.filter((post) => FakeX.idOf(rootOf(post)) === of);
       return this.#list(found, by, this.searchPageSize);
     }
