@@ -183,7 +183,8 @@ type JsonMutation = (places: readonly Place[], random: Random) => void;
 const VALUES: Readonly<Record<string, JsonMutation>> = {
   'another value': (places, random) => {
     const { holder, name } = pick(random, places);
-    holder[name] = pick(random, UNKIND_VALUES);
+    // A copy: a later mutation may change what stands in it.
+    holder[name] = structuredClone(pick(random, UNKIND_VALUES));
   },
   'another type': (places, random) => {
     const { holder, name } = pick(random, places);
