@@ -27,7 +27,7 @@ import { type VerifyResult, verifyArchive } from './ledger/verify.ts';
 import { type SearchOptions, type SearchResult, search } from './search/search.ts';
 import type { Selection } from './search/selection.ts';
 import type { ManualStatement } from './sources/manual.ts';
-import { readProof, requireProof, statedLock } from './store/proof.ts';
+import { readProof, requireProof, StoreClaimError, statedLock } from './store/proof.ts';
 import { taggingInForce } from './watch.ts';
 
 async function captureContext(archive: Archive): Promise<CaptureContext> {
@@ -147,7 +147,8 @@ export async function collectAll(
       const progress = (counts: Readonly<RunCounts>): void => onProgress?.(source.id, counts);
       runs.push(await collect(archive, source, { ...options, onProgress: progress }));
     } catch (error) {
-      if (error instanceof RefusedError) {
+      // What the store does not do concerns every source.
+      if (error instanceof RefusedError && !(error instanceof StoreClaimError)) {
         refusals.push(error);
         continue;
       }

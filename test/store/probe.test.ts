@@ -458,7 +458,7 @@ if (endpoint === undefined) {
   test('a bucket that cannot lock is refused by collect and serve with 4 until muniment.yaml says so, and bundles state it', async (t) => {
     await using platform = await FakePlatform.start();
     platform.post('1', 'Main Street is closed');
-    const { home } = await testArchive(t, platform);
+    const { home } = await testArchive(t, platform, { embedded: true });
     const path = join(home, 'muniment.yaml');
     const written = (await readFile(path, 'utf8')).replace(
       /^( *)repository: /m,
@@ -538,7 +538,7 @@ if (endpoint === undefined) {
 
   test('no credentials, a missing bucket and a service that is away are each a finding with a remedy, and the other checks go on', async (t) => {
     await using platform = await FakePlatform.start();
-    const { home } = await testArchive(t, platform);
+    const { home } = await testArchive(t, platform, { embedded: true });
     const path = join(home, 'muniment.yaml');
     const written = await readFile(path, 'utf8');
     const { bucket } = await bucketFor(t);
