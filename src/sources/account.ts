@@ -1,7 +1,6 @@
 // Reads an account through what one platform says of its lists, threads and look-ups (its dialect): the walk, what is remembered from run to run,
 // and what is told, are the same for all that are read this way.
 
-import { rm } from 'node:fs/promises';
 import type { Json } from '../core/canonical.ts';
 import { type Clock, instantText } from '../core/clock.ts';
 import type { Identity } from '../core/vocabulary.ts';
@@ -19,6 +18,7 @@ import type {
   Sighting,
 } from './collector.ts';
 import type { Http } from './http.ts';
+import { fetchedMedium } from './medium.ts';
 import { areStillListed, type CursorPage, isWholeDue, isYounger, pagesFrom, reassigned } from './walk.ts';
 
 /** What stands below younger items is read every time: there is most to answer, and to take away. */
@@ -473,16 +473,8 @@ export function openAccountCollector(
     },
     collect,
     lookUp,
-    async fetchMedia(reference, directory, signal) {
-      const { contentType, ...fetched } = await http.download(reference.url, directory, { signal });
-      const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;
-      if (received === 'text/html') {
-        await rm(fetched.file, { force: true });
-        const { url } = fetched.exchange;
-        throw new CollectError('media', `${url} answered with a web page instead of the medium`, url);
-      }
-      return { ...fetched, mediaType: received ?? reference.mediaType ?? 'application/octet-stream' };
-    },
+    fetchMedia: (reference, directory, signal) =>
+      fetchedMedium(http.download(reference.url, directory, { signal }), reference),
     [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
   };
 }

@@ -1,7 +1,6 @@
 // Reads a feed (RSS 2.0, Atom 1.0, JSON Feed 1.x) by conditional GET. A feed shows only what is recent and cannot answer for one
 // item: what falls off its end is never missing, and every look-up is *unknown*.
 
-import { rm } from 'node:fs/promises';
 import { DetectError, MalformedError, ParseError } from 'feedsmith';
 import { canonicalText, type Json, wellFormed } from '../core/canonical.ts';
 import { sha256Hex } from '../core/digest.ts';
@@ -14,6 +13,7 @@ import { hasSecretParameter, withoutSecrets } from './evidence.ts';
 import { cutFeed, decodeXml, UnreadableFeedError } from './feed/cut.ts';
 import { type FeedItem, readAtomEntry, readJsonItem, readRssItem } from './feed/item.ts';
 import { type Answer, Http, type HttpDependencies } from './http.ts';
+import { fetchedMedium } from './medium.ts';
 import { UnreadableJsonError } from './slice.ts';
 
 const PLATFORM = 'feed';
@@ -104,19 +104,8 @@ export function openFeedCollector(settings: FeedSettings, dependencies: HttpDepe
         };
       }
     },
-    async fetchMedia(reference, directory, signal) {
-      const { contentType, ...fetched } = await http.download(reference.url, directory, { signal });
-      const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;
-      if (received === 'text/html' && reference.mediaType !== 'text/html') {
-        await rm(fetched.file, { force: true });
-        throw new CollectError(
-          'media',
-          `${fetched.exchange.url} answered with a web page instead of the medium`,
-          fetched.exchange.url,
-        );
-      }
-      return { ...fetched, mediaType: received ?? reference.mediaType ?? 'application/octet-stream' };
-    },
+    fetchMedia: (reference, directory, signal) =>
+      fetchedMedium(http.download(reference.url, directory, { signal }), reference),
     [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
   };
 }

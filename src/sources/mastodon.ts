@@ -1,7 +1,6 @@
 // Reads an account on a server with Mastodon's API: profile, statuses, boosts and replies to the end of its list, and the threads around
 // them. How one answer becomes items is in mastodon/sighting.ts; what a server does not offer is told as a standing gap.
 
-import { rm } from 'node:fs/promises';
 import type { Json } from '../core/canonical.ts';
 import { instantText } from '../core/clock.ts';
 import type { MastodonSettings } from '../core/settings.ts';
@@ -22,6 +21,7 @@ import {
   type Thread,
 } from './mastodon/threads.ts';
 import { type AccountView, accountView, type StatusView, statusList } from './mastodon/views.ts';
+import { fetchedMedium } from './medium.ts';
 import type { JsonPart } from './slice.ts';
 import { areStillListed, isWholeDue, isYounger, reassigned } from './walk.ts';
 
@@ -366,18 +366,12 @@ export function openMastodonCollector(settings: MastodonSettings, dependencies: 
     async fetchMedia(reference, directory, signal) {
       const copy = copies.get(reference.url);
       const download = (address: string) => http.download(address, directory, { signal });
-      const { contentType, ...fetched } = await download(reference.url).catch((error: unknown) => {
+      const either = download(reference.url).catch((error: unknown) => {
         // The author's server may be gone or closed; this one has what its readers were shown.
         if (copy === undefined || !(error instanceof CollectError)) throw error;
         return download(copy);
       });
-      const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;
-      if (received === 'text/html') {
-        await rm(fetched.file, { force: true });
-        const { url } = fetched.exchange;
-        throw new CollectError('media', `${url} answered with a web page instead of the medium`, url);
-      }
-      return { ...fetched, mediaType: received ?? reference.mediaType ?? 'application/octet-stream' };
+      return fetchedMedium(either, reference);
     },
     [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
   };

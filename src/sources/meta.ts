@@ -1,7 +1,6 @@
 // Reads an account of a platform of Meta: its profile, its own lists to their ends, and everything below each of its posts. What is particular
 // to a platform is its dialect in meta/; what the platforms never tell is told as standing gaps.
 
-import { rm } from 'node:fs/promises';
 import type { Json } from '../core/canonical.ts';
 import { instantText } from '../core/clock.ts';
 import type { MetaSettings } from '../core/settings.ts';
@@ -9,6 +8,7 @@ import { quarantined, UnreadableAnswerError } from './answer.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Exchange, Problem } from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
+import { fetchedMedium } from './medium.ts';
 import { type Api, ask, isNotShown, isUnknownName, listOf, pagesOf, refused } from './meta/api.ts';
 import type { Dialect, List, Listed, Place, Profile, Read } from './meta/dialect.ts';
 import { lookUpItems } from './meta/look-up.ts';
@@ -299,16 +299,8 @@ export function openMetaCollector(
     collect,
     lookUp: (identities, signal, lastCaptured = async () => null) =>
       lookUpItems({ api, dialect, account: found, showsReplies }, identities, signal, lastCaptured),
-    async fetchMedia(reference, directory, signal) {
-      const { contentType, ...fetched } = await http.download(reference.url, directory, { signal });
-      const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;
-      if (received === 'text/html') {
-        await rm(fetched.file, { force: true });
-        const { url } = fetched.exchange;
-        throw new CollectError('media', `${url} answered with a web page instead of the medium`, url);
-      }
-      return { ...fetched, mediaType: received ?? reference.mediaType ?? 'application/octet-stream' };
-    },
+    fetchMedia: (reference, directory, signal) =>
+      fetchedMedium(http.download(reference.url, directory, { signal }), reference),
     [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
   };
 }

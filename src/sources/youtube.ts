@@ -1,7 +1,6 @@
 // Reads a YouTube channel over the Data API (v3): its profile, its uploads, and everybody's comments below them. Every call costs units of
 // a daily budget, so most runs ask three times; once a day everything is read. How one answer becomes items is in youtube/sighting.ts.
 
-import { rm } from 'node:fs/promises';
 import type { Json } from '../core/canonical.ts';
 import { instantText } from '../core/clock.ts';
 import type { YoutubeSettings } from '../core/settings.ts';
@@ -10,6 +9,7 @@ import { Budget, type Meter } from './budget.ts';
 import { CollectError } from './collect-error.ts';
 import type { CollectOptions, Collector, CollectorEvent, Sighting } from './collector.ts';
 import { Http, type HttpDependencies } from './http.ts';
+import { fetchedMedium } from './medium.ts';
 import { isWholeDue, reassigned } from './walk.ts';
 import { type Api, type Asking, ask, foundOf, refused } from './youtube/api.ts';
 import {
@@ -293,16 +293,8 @@ export function openYoutubeCollector(
     collect,
     lookUp: (identities, signal, lastCaptured = async () => null) =>
       lookUpItems({ api, videos }, identities, signal, lastCaptured),
-    async fetchMedia(reference, directory, signal) {
-      const { contentType, ...fetched } = await http.download(reference.url, directory, { signal });
-      const received = contentType?.split(';')[0]?.trim().toLowerCase() ?? null;
-      if (received === 'text/html') {
-        await rm(fetched.file, { force: true });
-        const { url } = fetched.exchange;
-        throw new CollectError('media', `${url} answered with a web page instead of the picture`, url);
-      }
-      return { ...fetched, mediaType: received ?? 'application/octet-stream' };
-    },
+    fetchMedia: (reference, directory, signal) =>
+      fetchedMedium(http.download(reference.url, directory, { signal }), reference),
     [Symbol.asyncDispose]: () => http[Symbol.asyncDispose](),
   };
 }

@@ -5,6 +5,7 @@ import type { Json } from '../../core/canonical.ts';
 import type { Identity } from '../../core/vocabulary.ts';
 import { faultOf, rejected, sliceOf } from '../answer.ts';
 import type { Exchange, Item, MediaReference, Rejected, Sighting } from '../collector.ts';
+import { itemWith } from '../sighting.ts';
 import type { JsonPart } from '../slice.ts';
 import { type Medium, type PostView, type ProfileView, postRecord, postView, repostReason } from './views.ts';
 
@@ -237,7 +238,7 @@ export function profileOf(
   shown: { readonly description: string | undefined; readonly createdAt: string | undefined },
 ): Item {
   const createdAt = momentOrNull(shown.createdAt ?? '');
-  return {
+  return itemWith({
     kind: 'profile',
     url: `https://bsky.app/profile/${did}`,
     author,
@@ -245,15 +246,7 @@ export function profileOf(
     createdAtFrom: createdAt === null ? 'unknown' : 'user',
     title: author.name,
     text: shown.description ?? '',
-    contentWarning: null,
-    languages: [],
-    tags: [],
-    links: [],
-    inReplyTo: null,
-    threadRoot: null,
-    quotes: null,
-    reposts: null,
-  };
+  });
 }
 
 /** @returns a repost as an item, but for its date; what is known of the post in it stands beside the link to it */

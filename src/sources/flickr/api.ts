@@ -1,10 +1,10 @@
 // One call to Flickr's API: an answer in JSON, which says by itself whether it was given, or a refusal by its number.
 
 import { z } from 'zod';
-import { InputError } from '../../core/errors.ts';
 import type { Secret } from '../../core/secret.ts';
 import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
+import { revealed } from '../credential.ts';
 import type { Answer, Http } from '../http.ts';
 import type { JsonPart } from '../slice.ts';
 
@@ -41,7 +41,13 @@ export async function ask(
   signal: AbortSignal,
 ): Promise<ApiAnswer> {
   const url = new URL('/services/rest/', service);
-  const all = { method, ...parameters, format: 'json', nojsoncallback: '1', api_key: revealed(key, service) };
+  const all = {
+    method,
+    ...parameters,
+    format: 'json',
+    nojsoncallback: '1',
+    api_key: revealed(key, service, 'key'),
+  };
   for (const [name, value] of Object.entries(all)) url.searchParams.set(name, value);
   const answer = await http.get(url.href, { signal, accept: 'application/json' });
   const { url: shown, status } = answer.exchange;
@@ -61,13 +67,4 @@ function notLetIn(said: string, url: string): CollectError {
   return new CollectError('access-lost', `${said}: the key is not accepted`, url, {
     hint: 'See at flickr.com/services/apps whether the key is still good; nothing in the archive changes.',
   });
-}
-
-function revealed(key: Secret, service: string): string {
-  try {
-    return key.reveal();
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    throw new CollectError('access-lost', error.message, service, { hint: error.hint ?? '' });
-  }
 }

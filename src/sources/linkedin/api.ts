@@ -1,10 +1,10 @@
 // One call to LinkedIn's versioned API (rest/…): an answer in JSON, or a refusal for the caller to understand by its status.
 
 import { z } from 'zod';
-import { InputError } from '../../core/errors.ts';
 import type { Secret } from '../../core/secret.ts';
 import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
+import { revealed } from '../credential.ts';
 import type { Answer, Http } from '../http.ts';
 import type { JsonPart } from '../slice.ts';
 
@@ -48,19 +48,6 @@ export async function ask(
   if (answer.status === 200) return { ...answer, document: jsonOf(answer) };
   if (answer.status >= 400 && answer.status < 500) return { ...answer, document: null };
   throw refused(answer);
-}
-
-function revealed(token: Secret, service: string): string {
-  try {
-    const secret = token.reveal();
-    if (/^[!-~]+$/.test(secret)) return secret;
-    throw new InputError(`${token.reference} holds no access token`, {
-      hint: 'It must be one line of letters, digits and signs.',
-    });
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    throw new CollectError('access-lost', error.message, service, { hint: error.hint ?? '' });
-  }
 }
 
 /** @returns what a refusal that no caller has a meaning for comes to */

@@ -1,9 +1,9 @@
 // One call to a server with Mastodon's API: an answer in JSON, or a refusal for the caller to understand by its status.
 
-import { InputError } from '../../core/errors.ts';
 import type { Secret } from '../../core/secret.ts';
 import { jsonOf } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
+import { revealed } from '../credential.ts';
 import type { Answer, Http } from '../http.ts';
 import type { JsonPart } from '../slice.ts';
 import { refusal } from './views.ts';
@@ -40,17 +40,7 @@ export async function ask(
 }
 
 function authorization({ token, service }: Api): Record<string, string> {
-  if (token === null) return {};
-  try {
-    const secret = token.reveal();
-    if (/^[!-~]+$/.test(secret)) return { authorization: `Bearer ${secret}` };
-    throw new InputError(`${token.reference} holds no access token`, {
-      hint: 'It must be one line of letters, digits and signs.',
-    });
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    throw new CollectError('access-lost', error.message, service, { hint: error.hint ?? '' });
-  }
+  return token === null ? {} : { authorization: `Bearer ${revealed(token, service)}` };
 }
 
 /** @returns what a status that no caller has a meaning for comes to */

@@ -2,10 +2,10 @@
 // only; and since the platform writes it into the addresses of next pages, it is blotted out of what came before anything is kept.
 
 import { z } from 'zod';
-import { InputError } from '../../core/errors.ts';
 import type { Secret } from '../../core/secret.ts';
 import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
+import { revealed } from '../credential.ts';
 import type { Answer, Http } from '../http.ts';
 import { type JsonPart, readJsonDocument, UnreadableJsonError } from '../slice.ts';
 
@@ -74,19 +74,6 @@ export async function ask(
   if (answer.status === 200 || (answer.status >= 400 && answer.status < 500))
     return { ...answer, document: null, refusal };
   throw refused({ ...answer, document: null, refusal });
-}
-
-function revealed(token: Secret, service: string): string {
-  try {
-    const secret = token.reveal();
-    if (/^[!-~]+$/.test(secret)) return secret;
-    throw new InputError(`${token.reference} holds no access token`, {
-      hint: 'It must be one line of letters, digits and signs.',
-    });
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    throw new CollectError('access-lost', error.message, service, { hint: error.hint ?? '' });
-  }
 }
 
 /** @returns the body with every access token in it overwritten by as many x, so that each byte stays in its place */

@@ -2,11 +2,10 @@
 // for the application (client credentials) and renewed when it is no longer taken; both stand in a request's header only.
 
 import { z } from 'zod';
-import { InputError } from '../../core/errors.ts';
-import type { Secret } from '../../core/secret.ts';
 import type { RedditSettings } from '../../core/settings.ts';
 import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import { CollectError } from '../collect-error.ts';
+import { revealed } from '../credential.ts';
 import type { Answer, Http } from '../http.ts';
 import { type JsonPart, readJsonDocument, UnreadableJsonError } from '../slice.ts';
 
@@ -62,10 +61,10 @@ export async function ask(
 /** @throws CollectError `access-lost` when there is none */
 async function tokenOf(api: Api, signal: AbortSignal): Promise<string> {
   const { access, login } = api.settings;
-  if ('token' in access) return revealed(access.token, api.settings.service);
+  if ('token' in access) return revealed(access.token, api.settings.service, 'token, id or secret');
   if (api.applicationToken !== null) return api.applicationToken;
   const url = new URL('/api/v1/access_token', login).href;
-  const pair = `${revealed(access.clientId, login)}:${revealed(access.clientSecret, login)}`;
+  const pair = `${revealed(access.clientId, login, 'token, id or secret')}:${revealed(access.clientSecret, login, 'token, id or secret')}`;
   const headers = { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
   const form = { grant_type: 'client_credentials' };
   const { status, body } = await api.http.post(url, form, { signal, accept: 'application/json', headers });
@@ -85,19 +84,6 @@ function jsonIn(body: Buffer): unknown {
   } catch (error) {
     if (error instanceof UnreadableJsonError) return null;
     throw error;
-  }
-}
-
-function revealed(secret: Secret, subject: string): string {
-  try {
-    const text = secret.reveal();
-    if (/^[!-~]+$/.test(text)) return text;
-    throw new InputError(`${secret.reference} holds no token, id or secret`, {
-      hint: 'It must be one line of letters, digits and signs.',
-    });
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    throw new CollectError('access-lost', error.message, subject, { hint: error.hint ?? '' });
   }
 }
 

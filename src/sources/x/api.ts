@@ -2,11 +2,11 @@
 // attempt, and what it did not hold is given back. A 200 may refuse single things in `errors`, by the address of the kind of problem.
 
 import { z } from 'zod';
-import { InputError } from '../../core/errors.ts';
 import type { Secret } from '../../core/secret.ts';
 import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import type { Budget } from '../budget.ts';
 import { CollectError } from '../collect-error.ts';
+import { revealed } from '../credential.ts';
 import type { Answer, Http } from '../http.ts';
 import type { JsonPart } from '../slice.ts';
 
@@ -94,19 +94,6 @@ export async function ask(
     }),
     next: meta?.next_token || null,
   };
-}
-
-function revealed(token: Secret, service: string): string {
-  try {
-    const secret = token.reveal();
-    if (/^[!-~]+$/.test(secret)) return secret;
-    throw new InputError(`${token.reference} holds no access token`, {
-      hint: 'It must be one line of letters, digits and signs.',
-    });
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    throw new CollectError('access-lost', error.message, service, { hint: error.hint ?? '' });
-  }
 }
 
 function refusal({ exchange: { url, status } }: Answer): CollectError {

@@ -1,11 +1,11 @@
 // One call of the YouTube Data API (v3): each attempt is counted against the day's units first. An answer is JSON, or a refusal whose
 // meaning stands in its reasons (`error.errors[].reason`), never in its message.
 
-import { InputError } from '../../core/errors.ts';
 import type { Secret } from '../../core/secret.ts';
 import { jsonOf, UnreadableAnswerError } from '../answer.ts';
 import type { Budget } from '../budget.ts';
 import { CollectError } from '../collect-error.ts';
+import { revealed } from '../credential.ts';
 import type { Answer, Http } from '../http.ts';
 import type { JsonPart } from '../slice.ts';
 import { listView, refusalView } from './views.ts';
@@ -52,7 +52,10 @@ export async function ask(
 ): Promise<ApiAnswer> {
   const url = new URL(`/youtube/v3/${resource}`, api.service);
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
-  const headers = { 'x-goog-api-key': keyOf(api), ...(etag === null ? {} : { 'if-none-match': etag }) };
+  const headers = {
+    'x-goog-api-key': revealed(api.key, api.service, 'API key'),
+    ...(etag === null ? {} : { 'if-none-match': etag }),
+  };
   const beforeAttempt = async (): Promise<void> => {
     await api.budget.spend(UNITS, url.href, share);
   };
@@ -67,19 +70,6 @@ export async function ask(
   const told = { ...answer, document: null, reasons: reasonsOf(answer) };
   if ((status >= 400 && status < 500) || (status === 304 && etag !== null)) return told;
   throw refused(api, told);
-}
-
-function keyOf({ key, service }: Api): string {
-  try {
-    const secret = key.reveal();
-    if (/^[!-~]+$/.test(secret)) return secret;
-    throw new InputError(`${key.reference} holds no API key`, {
-      hint: 'It must be one line of letters, digits and signs.',
-    });
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
-    throw new CollectError('access-lost', error.message, service, { hint: error.hint ?? '' });
-  }
 }
 
 function reasonsOf({ body }: Answer): string[] {
